@@ -1,0 +1,78 @@
+"""What every encoder is: weights, preprocessing and tokenizer that belong together.
+
+Shapes: B batch, S image side in pixels, L text tokens, D_i / D_t / D_f dims of image, text and
+fused vectors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+# What a tokenizer returns and `encode_texts` takes: named tensors, each [B, ...].
+TextBatch = dict[str, Tensor]
+
+
+class Encoder(nn.Module, ABC):
+    """A multi-modal encoder that can be saved, loaded, run and fine-tuned.
+
+    A folder written by `save` holds `model.safetensors` (under the official key names),
+    `config.json` (`family`, plus all that is needed to rebuild the architecture) and the
+    tokenizer's files if it has any; `load` needs nothing else and opens no socket.
+    """
+
+    family: ClassVar[str]
+    image_dim: int
+    text_dim: int
+    fused_dim: int | None = None
+
+    # Both are picklable and free of weights, so that data-loading workers can carry them.
+    image_transform: Callable[[Image.Image], Tensor]  # RGB picture -> [3, S, S]
+    augmenting_transform: Callable[[Image.Image], Tensor]  # the same, randomly, for fine-tuning
+    tokenizer: Callable[[Sequence[str]], TextBatch]
+
+    @abstractmethod
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, D_i]: the encoder's own retrieval embedding, L2-normalised."""
+
+    @abstractmethod
+    def encode_texts(self, tokens: TextBatch) -> Tensor:
+        """Tokens of B texts -> [B, D_t]: the encoder's own retrieval embedding, L2-normalised."""
+
+    def encode_pairs(self, pixels: Tensor, tokens: TextBatch) -> Tensor:
+        """[B, 3, S, S] and tokens -> [B, D_f], for encoders with `fused_dim`."""
+        raise NotImplementedError(f"{self.family} has no fused embedding")
+
+    @abstractmethod
+    def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
+        """The terms of the encoder's own training objective on B distinct matching pairs.
+
+        Each term is a scalar already multiplied by its weight; the loss is their sum.
+        """
+
+    @abstractmethod
+    def layers(self) -> list[nn.Module]:
+        """The transformer blocks (or stages) from input to output, one list over both towers.
+
+        Partial tuning unfreezes the last N; layer-wise learning-rate decay counts by them. A
+        two-tower encoder interleaves: element i is an `nn.ModuleList` of both towers' block i.
+        """
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer files into an existing, empty folder."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Self:
+        """Rebuild the encoder from a folder written by `save`, in eval mode, float32, on CPU."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device

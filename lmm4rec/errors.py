@@ -1,0 +1,26 @@
+"""The one exception a user is meant to read.
+
+Raise `InputError` whenever the cause lies outside the code: a file, a parameter, a network.
+Its message is one sentence that says what is wrong, where (file and key or id), and what to do.
+The stages print it and exit 1; anything else that escapes is a bug and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used; the message says what, where and what to do."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or the whole list.
+
+    >>> did_you_mean("learnign_rate", ["learning_rate", "epochs"])
+    "did you mean 'learning_rate'?"
+    """
+    known = sorted(known)
+    nearest = get_close_matches(name, known, n=1)
+    if nearest:
+        return f"did you mean {nearest[0]!r}?"
+    return f"known are {', '.join(known)}" if known else "none are known"
