@@ -1,0 +1,126 @@
+"""The corpus: who took what, in which split, and the text of every item.
+
+Folder format: `interactions.parquet` (user_id, item_id, rating, timestamp, split),
+`items.parquet` (item_id, title, text, image) and `about.json` (counts, protocol). Ids are strings;
+rows of both tables are sorted, so user and item rows (positions in the sorted distinct ids) are
+the same in every stage. Users without a training interaction never enter a corpus; items without
+one do (cold items).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from lmm4rec.errors import InputError
+from lmm4rec.tables import read_table, rows_of
+
+SPLITS = ("train", "validation", "test")
+
+INTERACTIONS_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("rating", pa.float32()),
+        ("timestamp", pa.int64()),  # seconds since 1970; 0 where the source has none
+        ("split", pa.string()),
+    ]
+)
+ITEMS_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("text", pa.string()),  # what text encoders read; may be empty
+        ("image", pa.string()),  # link or path as the source names it; null where there is none
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Interactions of one split as row numbers: users [n] and items [n], int32."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """All that a recommender may see: training and validation interactions, never the test split."""
+
+    user_ids: pa.Array  # [U], sorted
+    item_ids: pa.Array  # [I], sorted
+    train: Pairs
+    validation: Pairs
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+
+def read_training_view(folder: Path) -> TrainingView:
+    """Open a corpus for training. Test interactions are dropped before anything else is read."""
+    table = _interactions(folder)
+    table = table.filter(pc.not_equal(table["split"], "test"))
+    user_ids = sorted_distinct(table.filter(pc.equal(table["split"], "train"))["user_id"])
+    item_ids = read_item_ids(folder)
+    return TrainingView(
+        user_ids,
+        item_ids,
+        train=_pairs(table, "train", user_ids, item_ids, folder),
+        validation=_pairs(table, "validation", user_ids, item_ids, folder),
+    )
+
+
+def read_split(folder: Path, split: str, user_ids: pa.Array, item_ids: pa.Array) -> Pairs:
+    """One split as rows into the given ids; evaluation opens the test split with it."""
+    return _pairs(_interactions(folder), split, user_ids, item_ids, folder)
+
+
+def read_item_ids(folder: Path) -> pa.Array:
+    """All item ids of the corpus, sorted: cold items are candidates too."""
+    ids = read_table(folder / "items.parquet", ["item_id"], "preprocess")["item_id"]
+    return ids.combine_chunks()
+
+
+def read_items(folder: Path) -> pa.Table:
+    """The items table, in row order."""
+    return read_table(folder / "items.parquet", ITEMS_SCHEMA.names, "preprocess")
+
+
+def sorted_distinct(ids: pa.ChunkedArray) -> pa.Array:
+    """Distinct ids in ascending (byte) order."""
+    distinct = pc.unique(ids)
+    return distinct.take(pc.sort_indices(distinct))
+
+
+def _interactions(folder: Path) -> pa.Table:
+    columns = ["user_id", "item_id", "split"]
+    return read_table(folder / "interactions.parquet", columns, "preprocess")
+
+
+def _pairs(
+    table: pa.Table, split: str, user_ids: pa.Array, item_ids: pa.Array, folder: Path
+) -> Pairs:
+    part = table.filter(pc.equal(table["split"], split))
+    users, items = rows_of(part["user_id"], user_ids), rows_of(part["item_id"], item_ids)
+    for name, rows in (("user_id", users), ("item_id", items)):
+        if (rows < 0).any():
+            stranger = part[name][int(np.argmax(rows < 0))].as_py()
+            raise InputError(
+                f"{folder}: {name} {stranger!r} of the {split} split is unknown to the rest of the "
+                "corpus; run stage preprocess again"
+            )
+    return Pairs(users.astype(np.int32), items.astype(np.int32))

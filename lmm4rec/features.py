@@ -1,0 +1,142 @@
+"""Features: what an encoder says of every item, joined by item id and never by position.
+
+Folder format (public: anyone may put such a folder under data/features/<dataset>/<name>):
+`items.parquet` (item_id, and has_image / has_text as booleans), a float32 matrix `image.npy`
+and / or `text.npy` and / or `fused.npy` with one row per row of `items.parquet`, and optionally
+`about.json`. Rows of a missing modality are zeros and flagged in `items.parquet`.
+
+Shapes: I items, D dims of one modality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lmm4rec.errors import InputError, did_you_mean
+from lmm4rec.folders import write_json
+from lmm4rec.tables import read_table, rows_of, write_table
+
+MODALITIES = ("image", "text", "fused")
+
+Matrix = NDArray[np.float32]
+MissingPolicy = Literal["mean", "zero"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Matrices [I, D] by modality, a row per item id, and which rows are really there."""
+
+    item_ids: pa.Array
+    matrices: dict[str, Matrix]
+    present: dict[str, NDArray[np.bool_]]  # [I] per modality
+
+    def matrix(self, modality: str, missing: MissingPolicy) -> Matrix:
+        """[I, D] with missing rows replaced: by the mean of the present ones, or by zeros."""
+        if modality not in self.matrices:
+            raise InputError(
+                f"features have no {modality!r} matrix; {did_you_mean(modality, self.matrices)}"
+            )
+        matrix, present = self.matrices[modality], self.present[modality]
+        if present.all():
+            return matrix
+        filled = matrix.copy()
+        fill = matrix[present].mean(axis=0) if missing == "mean" and present.any() else 0.0
+        filled[~present] = fill
+        return filled
+
+
+def write_features(folder: Path, features: Features, about: dict[str, object]) -> None:
+    """Write the folder format. `about` says how the features came to be; no times, no hosts."""
+    columns: dict[str, object] = {"item_id": features.item_ids}
+    columns["has_image"] = _flags(features, "image")
+    columns["has_text"] = _flags(features, "text")
+    write_table(pa.table(columns), folder / "items.parquet")
+    for modality, matrix in features.matrices.items():
+        np.save(folder / f"{modality}.npy", np.ascontiguousarray(matrix, dtype=np.float32))
+    counts = {f"items_with_{name}": int(flags.sum()) for name, flags in features.present.items()}
+    write_json(folder / "about.json", {**about, "items": len(features.item_ids), **counts})
+
+
+def read_features(folder: Path, item_ids: pa.Array) -> Features:
+    """The features of exactly these items, in this order, whatever the folder's own order is.
+
+    Raises `InputError` if the folder lacks some of the items (naming the first), repeats an id,
+    has matrices of another length, or holds values that are not finite.
+    """
+    table = read_table(folder / "items.parquet", ["item_id"], "extract")
+    rows = rows_of(item_ids, table["item_id"].combine_chunks())
+    _refuse_strangers(folder, table, item_ids, rows)
+    found = [name for name in MODALITIES if (folder / f"{name}.npy").exists()]
+    if not found:
+        raise InputError(
+            f"{folder}: holds none of image.npy, text.npy, fused.npy; run stage extract again"
+        )
+    matrices = {name: _read_matrix(folder / f"{name}.npy", len(table), rows) for name in found}
+    flags = _read_flags(folder, len(table))
+    flags["fused"] = flags["image"] & flags["text"]
+    return Features(item_ids, matrices, {name: flags[name][rows] for name in found})
+
+
+def _refuse_strangers(
+    folder: Path, table: pa.Table, item_ids: pa.Array, rows: NDArray[np.int64]
+) -> None:
+    lacking = np.flatnonzero(rows < 0)
+    if len(lacking):
+        first = ", ".join(item_ids[int(row)].as_py() for row in lacking[:3])
+        raise InputError(
+            f"{folder}: features of {len(lacking)} of the corpus's {len(item_ids)} items are "
+            f"missing (first: {first}); extract them from this dataset's items"
+        )
+    ids = table["item_id"]
+    if len(ids.unique()) != len(ids):
+        counts = ids.value_counts()
+        repeated = next(pair["values"] for pair in counts.to_pylist() if pair["counts"] > 1)
+        raise InputError(f"{folder}: item_id {repeated!r} stands twice in items.parquet; keep one")
+
+
+def _read_matrix(path: Path, n_rows: int, rows: NDArray[np.int64]) -> Matrix:
+    try:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not a NumPy array ({error}); run stage extract again") from None
+    if matrix.ndim != 2 or len(matrix) != n_rows:
+        raise InputError(
+            f"{path}: shape {matrix.shape} does not fit the {n_rows} rows of items.parquet; "
+            "write both together"
+        )
+    in_order = np.array_equal(rows, np.arange(n_rows))
+    chosen = np.asarray(matrix if in_order else matrix[rows], dtype=np.float32)
+    if not np.isfinite(chosen).all():
+        bad = int(np.flatnonzero(~np.isfinite(chosen).all(axis=1))[0])
+        raise InputError(
+            f"{path}: row of item number {bad} holds NaN or infinity; mend or drop that feature"
+        )
+    return chosen
+
+
+def _read_flags(folder: Path, n_rows: int) -> dict[str, NDArray[np.bool_]]:
+    names = pq.read_schema(folder / "items.parquet").names
+    flags = {}
+    for modality in ("image", "text"):
+        column = f"has_{modality}"
+        if column in names:
+            values = read_table(folder / "items.parquet", [column], "extract")[column]
+            flags[modality] = values.to_numpy(zero_copy_only=False).astype(bool)
+        else:
+            flags[modality] = np.ones(n_rows, dtype=bool)
+    return flags
+
+
+def _flags(features: Features, modality: str) -> NDArray[np.bool_]:
+    """has_<modality>, read off the fused matrix where the modality has none of its own."""
+    for name in (modality, "fused"):
+        if name in features.present:
+            return features.present[name]
+    return np.zeros(len(features.item_ids), dtype=bool)

@@ -1,0 +1,109 @@
+"""params.yaml: read once, checked strictly, handed out as frozen models.
+
+A section becomes a `Section` subclass: unknown keys, missing keys and wrong types are one-sentence
+`InputError`s that name the file, the full key and the nearest valid key. ruamel.yaml reads the
+file because PyYAML takes `1e-3` for a string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+from lmm4rec.errors import InputError, did_you_mean
+
+
+class Section(BaseModel):
+    """A part of params.yaml: complete (no hidden defaults), typed, frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """The whole of params.yaml as plain dicts, lists, numbers and strings."""
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: there is no such file; run from the project's root"
+        ) from None
+    except YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({problem}); mend the line it names") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected named sections, found none; restore the file from git")
+    return content
+
+
+def read_section(path: Path, key: str, model: type[AnySection]) -> AnySection:
+    """The section at the dotted `key`, checked against `model`.
+
+    >>> read_section(Path("params.yaml"), "recommenders.vbpr", VBPRConfig)  # doctest: +SKIP
+    """
+    return check_section(find(read_params(path), key, path), model, key, path)
+
+
+def find(content: Mapping[str, Any], key: str, path: Path) -> Any:
+    """The value at a dotted key; a missing step is named together with its nearest neighbour."""
+    here: Any = content
+    walked: list[str] = []
+    for step in key.split("."):
+        if not isinstance(here, Mapping) or step not in here:
+            known = list(here) if isinstance(here, Mapping) else []
+            where = ".".join([*walked, step])
+            raise InputError(f"{path}: {where} is missing; {did_you_mean(step, known)}")
+        here = here[step]
+        walked.append(step)
+    return here
+
+
+def check_section(value: Any, model: type[AnySection], key: str, path: Path) -> AnySection:
+    """`value` as a `model`; the first thing wrong with it becomes the error's sentence."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InputError(_sentence(error, model, value, key, path)) from None
+
+
+def _sentence(
+    error: ValidationError, model: type[BaseModel], value: Any, key: str, path: Path
+) -> str:
+    problem = error.errors(include_url=False)[0]
+    location = problem["loc"]
+    where = ".".join([key, *(str(step) for step in location)])
+    if problem["type"] == "extra_forbidden":
+        known = _fields_beside(model, location)
+        return f"{path}: {where} is not a parameter; {did_you_mean(str(location[-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{path}: {where} is missing; add it (params.yaml shows every parameter)"
+    given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{path}: {where} {message}{given}"
+
+
+def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The legal names where `location` points, walking down nested sections (and unions of them)."""
+    candidates: list[type[BaseModel]] = [model]
+    for step in location[:-1]:
+        below: list[type[BaseModel]] = []
+        for candidate in candidates:
+            field = candidate.model_fields.get(str(step))
+            if field is None:
+                below.append(candidate)  # a union's tag: not a field, but a choice of model
+            else:
+                below.extend(_models_in(field.annotation))
+        candidates = below
+    return [name for candidate in candidates for name in candidate.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]

@@ -1,0 +1,36 @@
+"""How every stage starts and fails: one logging format, one sentence for the user's errors."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmm4rec.errors import InputError
+
+PARAMS = Path("params.yaml")
+SCRATCH = Path("data/scratch")
+
+# Options that several stages share. Paths come from dvc.yaml and nowhere else.
+existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+output_path = click.Path(path_type=Path)
+
+
+def stage(function: Callable[..., None]) -> click.Command:
+    """Turn a function with click options into a stage: `InputError` becomes exit code 1."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        try:
+            function(*args, **kwargs)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    return click.command()(run)
