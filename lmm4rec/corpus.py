@@ -54,7 +54,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """All that a recommender may see: training and validation interactions, never the test split."""
+    """All that a recommender may see: training and validation, never the test split."""
 
     user_ids: pa.Array  # [U], sorted
     item_ids: pa.Array  # [I], sorted

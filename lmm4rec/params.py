@@ -31,9 +31,7 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: there is no such file; run from the project's root"
-        ) from None
+        raise InputError(f"{path}: there is no such file; run from the project's root") from None
     except YAMLError as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: not valid YAML ({problem}); mend the line it names") from None
@@ -89,7 +87,7 @@ def _sentence(
 
 
 def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The legal names where `location` points, walking down nested sections (and unions of them)."""
+    """The legal names where `location` points, walking down nested sections (or unions)."""
     candidates: list[type[BaseModel]] = [model]
     for step in location[:-1]:
         below: list[type[BaseModel]] = []

@@ -1,4 +1,4 @@
-"""Parquet in and out, the same way everywhere: same table, same bytes; columns checked on reading."""
+"""Parquet in and out: same table, same bytes; columns are checked on reading."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def read_table(path: Path, columns: Sequence[str], made_by: str) -> pa.Table:
             f"{path}: there is no such file; run stage {made_by}, or `dvc pull` its output"
         ) from None
     except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a Parquet file ({error}); run stage {made_by} again") from None
+        raise InputError(
+            f"{path}: not a Parquet file ({error}); run stage {made_by} again"
+        ) from None
     with file:
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
