@@ -1,0 +1,29 @@
+# Everything starts here; after `source .venv/bin/activate` plain dvc, pytest and ruff work as well.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test lint install clean
+
+run: install  ## install what is missing, then the whole study on the demo
+	$(BIN)/dvc repro
+
+test: install lint  ## lint, then every test
+	$(BIN)/python -m pytest
+
+lint: install  ## ruff and mypy, strict on the library
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(BIN)/.installed
+
+# uv installs in seconds what takes pip minutes; it lives inside the environment only.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:  ## remove the environment and every cached result that is not shared
+	rm -rf .venv data/scratch

@@ -1,0 +1,107 @@
+"""Graphs over users and items, and light graph convolution over them.
+
+Node order: users 0 .. U-1, then items U .. U+I-1; N = U + I nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import block_array, csr_array
+from torch import Tensor
+
+from lmm4rec.corpus import Pairs, TrainingView
+from lmm4rec.sparse import SparseMatrix
+
+
+def interaction_matrix(pairs: Pairs, n_users: int, n_items: int) -> csr_array:
+    """R: 1 where the user has the item, [U, I], float32; repeated pairs count once."""
+    ones = np.ones(len(pairs), np.float32)
+    matrix = csr_array((ones, (pairs.users, pairs.items)), shape=(n_users, n_items))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def symmetric_adjacency(interactions: csr_array) -> SparseMatrix:
+    """D^-1/2 A D^-1/2 of the bipartite graph, [N, N], no self loops (LightGCN, eq. 8).
+
+    Isolated nodes have zero rows.
+    """
+    user_scale = _inverse_root(interactions.sum(axis=1))
+    item_scale = _inverse_root(interactions.sum(axis=0))
+    coo = interactions.tocoo()
+    values = coo.data * user_scale[coo.row] * item_scale[coo.col]
+    scaled = csr_array((values.astype(np.float32), (coo.row, coo.col)), shape=interactions.shape)
+    return SparseMatrix(csr_array(block_array([[None, scaled], [scaled.T, None]])), symmetric=True)
+
+
+def adjacency_of(view: TrainingView) -> SparseMatrix:
+    """The symmetric adjacency of a corpus's training interactions."""
+    return symmetric_adjacency(interaction_matrix(view.train, view.n_users, view.n_items))
+
+
+def light_convolution(adjacency: SparseMatrix, nodes: Tensor, n_layers: int) -> Tensor:
+    """Mean of the layers 0 .. L of A^l X: [N, D] -> [N, D] (LightGCN's readout)."""
+    total, layer = nodes, nodes
+    for _ in range(n_layers):
+        layer = adjacency @ layer
+        total = total + layer
+    return total / (n_layers + 1)
+
+
+def light_convolution_rows(
+    adjacency: SparseMatrix, nodes: Tensor, n_layers: int, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The layer-0 rows and the readout rows a batch needs: distinct [R] -> ([R, D], [R, D]).
+
+    Equal to indexing `nodes` and `light_convolution`, but the last layer is computed for those
+    rows alone and the gradient, which is zero elsewhere, enters the backward pass as R rows.
+    Nothing is kept between the passes: the map is linear.
+    """
+    first, readout = _LightConvolutionRows.apply(nodes, rows, adjacency, n_layers)
+    return first, readout
+
+
+class _LightConvolutionRows(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, nodes: Tensor, rows: Tensor, adjacency: SparseMatrix, n_layers: int
+    ) -> tuple[Tensor, Tensor]:
+        ctx.adjacency, ctx.n_layers = adjacency, n_layers
+        ctx.save_for_backward(rows)
+        first = nodes[rows]
+        total, layer = first.clone(), nodes
+        for depth in range(n_layers):
+            if depth == n_layers - 1:
+                total += adjacency.rows_times(rows, layer)
+            else:
+                layer = adjacency.times(layer)
+                total += layer[rows]
+        return first, total / (n_layers + 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """With g the readout's gradient: X' = (g + A^T (g + A^T (...))) / (L + 1), by Horner."""
+        (rows,) = ctx.saved_tensors
+        to_first, to_readout = gradients
+        few = to_readout / (ctx.n_layers + 1)
+        if ctx.n_layers == 0:
+            gradient = few.new_zeros(ctx.adjacency.shape[0], few.shape[1])
+        else:
+            gradient = ctx.adjacency.T.times_scattered(rows, few)
+            for _ in range(ctx.n_layers - 1):
+                gradient.index_add_(0, rows, few)
+                gradient = ctx.adjacency.T.times(gradient)
+        gradient.index_add_(0, rows, few + to_first)
+        return gradient, None, None, None
+
+
+def _inverse_root(degrees: np.ndarray) -> np.ndarray:
+    """degrees^-1/2, zero for isolated nodes."""
+    with np.errstate(divide="ignore"):
+        scale = 1.0 / np.sqrt(degrees)
+    scale[~np.isfinite(scale)] = 0.0
+    return scale

@@ -1,0 +1,38 @@
+"""Recommenders by name. The table is literal and the imports lazy: looking a name up costs nothing.
+
+Adding one: a file here, a line in the table, a section of the same name in params.yaml. The
+contract tests find it by themselves.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from lmm4rec.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from lmm4rec.recommenders.base import Recommender
+
+# Models that read features: run once per features folder (run.recommenders in params.yaml).
+CONTENT = {
+    "itemknn": "itemknn:ItemKNN",
+    "vbpr": "vbpr:VBPR",
+}
+# Models that use ids only: run once per dataset (run.id_recommenders).
+IDS = {
+    "bpr": "bpr:BPR",
+    "lightgcn": "lightgcn:LightGCN",
+}
+RECOMMENDERS = CONTENT | IDS
+
+
+def recommender_class(name: str) -> type[Recommender]:
+    """The class registered under `name`; its file is imported only now."""
+    if name not in RECOMMENDERS:
+        raise InputError(
+            f"run.recommenders: {name!r} is not a recommender; {did_you_mean(name, RECOMMENDERS)}"
+        )
+    module, class_name = RECOMMENDERS[name].split(":")
+    found: type[Recommender] = getattr(import_module(f"{__name__}.{module}"), class_name)
+    return found

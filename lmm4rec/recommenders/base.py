@@ -1,0 +1,108 @@
+"""What every recommender is: built from a training view, features and a config; two methods.
+
+Shapes: U users, I items, N = U + I, B batch, D dims of the final vectors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from lmm4rec.corpus import TrainingView
+from lmm4rec.errors import InputError
+from lmm4rec.features import Features, MissingPolicy
+from lmm4rec.params import Section
+
+Modality = Literal["image", "text", "fused"]
+Scaling = Literal["none", "unit", "standard"]
+Losses = dict[str, Tensor]
+
+
+class TrainedConfig(Section):
+    """What the section of every trained recommender holds."""
+
+    learning_rate: float = Field(gt=0)  # Adam's
+    weight_decay: float = Field(ge=0)  # Adam's L2 term, on every parameter
+
+
+class ContentConfig(Section):
+    """What the section of every recommender that reads features holds."""
+
+    modalities: list[Modality] = Field(min_length=1)  # which matrices of the features folder
+    missing: MissingPolicy  # what stands in for an item without picture or text
+    scaling: Scaling  # none: as extracted; unit: rows of norm 1; standard: columns of variance 1
+
+
+class Recommender(nn.Module, ABC):
+    """A model whose score of user u and item i is the inner product of their final vectors.
+
+    A subclass is built as `Model(view, features, config)`, with `features` None when it reads ids
+    only, and draws its initial weights from torch's global generator (the caller seeds it).
+    """
+
+    Config: ClassVar[type[TrainedConfig]]
+    config: TrainedConfig
+
+    @abstractmethod
+    def __init__(self, view: TrainingView, features: Features | None, config: Any) -> None:
+        super().__init__()
+
+    def begin_epoch(self, generator: np.random.Generator) -> None:
+        """Draw what is random per epoch (edge dropout, masks); called before its first batch."""
+
+    @abstractmethod
+    def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
+        """Named scalar terms, each times its weight, of B triples; their sum is the loss."""
+
+    @abstractmethod
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Final vectors [U, D] and [I, D] under the present weights, without gradient."""
+
+
+class NeighbourhoodModel(ABC):
+    """A model without weights whose scores come as one sparse matrix."""
+
+    Config: ClassVar[type[Section]]
+
+    @abstractmethod
+    def __init__(self, view: TrainingView, features: Features | None, config: Any) -> None: ...
+
+    @abstractmethod
+    def scores(self) -> csr_array:
+        """Score of every user and item, [U, I], zero where nothing is stored."""
+
+
+def content(features: Features | None, config: ContentConfig) -> dict[str, Tensor]:
+    """The chosen modalities of the features as float32 tensors [I, D_m], filled and scaled."""
+    if features is None:
+        raise InputError(
+            "this recommender reads features but was given none; list it under run.recommenders, "
+            "not run.id_recommenders, in params.yaml"
+        )
+    return {
+        name: _scaled(torch.from_numpy(np.array(features.matrix(name, config.missing))), config)
+        for name in config.modalities
+    }
+
+
+def _scaled(matrix: Tensor, config: ContentConfig) -> Tensor:
+    if config.scaling == "unit":
+        return nn.functional.normalize(matrix, dim=1)
+    if config.scaling == "standard":
+        spread = matrix.std(dim=0, unbiased=False)
+        return (matrix - matrix.mean(dim=0)) / torch.where(spread > 0, spread, 1.0)
+    return matrix
+
+
+def id_table(view: TrainingView, dims: int, device: torch.device | None = None) -> nn.Parameter:
+    """One table for users and items [N, D], each part Xavier-uniform on its own shape."""
+    table = torch.empty(view.n_users + view.n_items, dims, device=device)
+    nn.init.xavier_uniform_(table[: view.n_users])
+    nn.init.xavier_uniform_(table[view.n_users :])
+    return nn.Parameter(table)

@@ -1,0 +1,61 @@
+"""LightGCN: id embeddings smoothed over the user-item graph.
+
+He et al., "LightGCN: simplifying and powering graph convolution network for recommendation",
+SIGIR 2020. Vectors: the mean of layers 0 .. L of A^l E (eq. 8, 11), A symmetric-normalised without
+self loops. Loss: BPR + regularisation x the (unsquared) norms of the batch's layer-0 rows.
+A training step propagates L - 1 full layers and the batch's rows of the last one.
+Memory: BPR's plus the graph, 12 bytes an edge and direction.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lmm4rec.corpus import TrainingView
+from lmm4rec.features import Features
+from lmm4rec.graphs import adjacency_of, light_convolution, light_convolution_rows
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
+
+
+class LightGCNConfig(TrainedConfig):
+    dimensions: int = Field(gt=0)  # of user and item vectors
+    layers: int = Field(ge=0)  # of the graph convolution
+    regularisation: float = Field(ge=0)  # weight of the layer-0 embedding norms
+
+
+class LightGCN(Recommender):
+    Config: ClassVar[type[LightGCNConfig]] = LightGCNConfig
+
+    def __init__(
+        self, view: TrainingView, features: Features | None, config: LightGCNConfig
+    ) -> None:
+        super().__init__(view, features, config)
+        self.config = config
+        self.n_users = view.n_users
+        self.adjacency = adjacency_of(view)
+        self.table = id_table(view, config.dimensions)  # [N, D] users, then items
+
+    def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
+        nodes = distinct_nodes(users, positives, negatives, self.n_users)
+        first, final = light_convolution_rows(
+            self.adjacency, self.table, self.config.layers, nodes.rows
+        )  # [R, D] each
+        user, positive, negative = nodes.users, nodes.positives, nodes.negatives
+        penalty = embedding_norms(first[user], first[positive], first[negative])
+        return {
+            "bpr": bpr_loss(
+                row_scores(final[user], final[positive]), row_scores(final[user], final[negative])
+            ),
+            "regularisation": self.config.regularisation * penalty,
+        }
+
+    @torch.no_grad()
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        final = light_convolution(self.adjacency, self.table.detach(), self.config.layers)
+        return final[: self.n_users], final[self.n_users :]

@@ -1,0 +1,52 @@
+"""Train one recommender on one corpus and one features folder, with one seed."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from stages.command import PARAMS, existing_folder, output_path, stage
+
+
+@stage
+@click.option("--recommender", required=True, help="a name under `recommenders` in params.yaml")
+@click.option("--corpus", required=True, type=existing_folder)
+@click.option(
+    "--features", type=existing_folder, help="left out for recommenders that use ids only"
+)
+@click.option("--seed", required=True, type=int)
+@click.option("--output", required=True, type=output_path)
+@click.option("--device", default="auto", envvar="LMM4REC_DEVICE", help="auto, cpu or cuda")
+def main(
+    recommender: str, corpus: Path, features: Path | None, seed: int, output: Path, device: str
+) -> None:
+    import torch  # after the options are parsed: --help stays instant
+
+    from lmm4rec.corpus import read_training_view
+    from lmm4rec.devices import choose_device
+    from lmm4rec.features import read_features
+    from lmm4rec.folders import whole_folder
+    from lmm4rec.params import read_section
+    from lmm4rec.recommenders import recommender_class
+    from lmm4rec.recommenders.base import Recommender
+    from lmm4rec.training import TrainingConfig, score, train
+    from lmm4rec.vectors import write_vectors
+
+    model_class = recommender_class(recommender)
+    config = read_section(PARAMS, f"recommenders.{recommender}", model_class.Config)
+    protocol = read_section(PARAMS, "training", TrainingConfig)
+    view = read_training_view(corpus)
+    content = read_features(features, view.item_ids) if features else None
+
+    torch.manual_seed(seed)
+    model = model_class(view, content, config)
+    with whole_folder(output) as folder:
+        if isinstance(model, Recommender):
+            vectors, history = train(model, view, protocol, seed, choose_device(device))
+            write_vectors(folder, vectors, asdict(history))
+        else:
+            write_vectors(folder, score(model, view), {})
+
+
+if __name__ == "__main__":
+    main()
