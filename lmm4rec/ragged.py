@@ -51,6 +51,13 @@ class Ragged:
         indptr = np.searchsorted(pairs, np.arange(rows + 1, dtype=np.int64) << 31)
         return cls(indptr.astype(np.int64), (pairs & (2**31 - 1)).astype(np.int32))
 
+    def of(self, rows: NDArray[np.int64]) -> Ragged:
+        """The lists of the given users alone, in that order: a Ragged with len(rows) users."""
+        lengths = self.lengths[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - self.indptr[rows], lengths)
+        return Ragged(indptr, self.indices[places])
+
     def __len__(self) -> int:
         return len(self.indptr) - 1
 

@@ -18,8 +18,8 @@ def write_table(table: pa.Table, path: Path, row_group_rows: int = 1 << 20) -> N
     pq.write_table(table, path, compression="zstd", row_group_size=row_group_rows)
 
 
-def read_table(path: Path, columns: Sequence[str], made_by: str) -> pa.Table:
-    """The named columns of a Parquet file; `made_by` tells the user which stage writes it."""
+def read_table(path: Path, columns: Sequence[str] | None, made_by: str) -> pa.Table:
+    """The named columns of a Parquet file, or all; `made_by` is the stage that writes it."""
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError:
@@ -31,6 +31,7 @@ def read_table(path: Path, columns: Sequence[str], made_by: str) -> pa.Table:
             f"{path}: not a Parquet file ({error}); run stage {made_by} again"
         ) from None
     with file:
+        columns = file.schema_arrow.names if columns is None else columns
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
             raise InputError(

@@ -52,6 +52,7 @@ class Recommender(nn.Module, ABC):
     @abstractmethod
     def __init__(self, view: TrainingView, features: Features | None, config: Any) -> None:
         super().__init__()
+        self.config = config
 
     def begin_epoch(self, generator: np.random.Generator) -> None:
         """Draw what is random per epoch (edge dropout, masks); called before its first batch."""

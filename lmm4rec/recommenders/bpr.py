@@ -27,10 +27,10 @@ class BPRConfig(TrainedConfig):
 
 class BPR(Recommender):
     Config: ClassVar[type[BPRConfig]] = BPRConfig
+    config: BPRConfig
 
     def __init__(self, view: TrainingView, features: Features | None, config: BPRConfig) -> None:
         super().__init__(view, features, config)
-        self.config = config
         self.n_users = view.n_users
         table = torch.empty(view.n_users + view.n_items, config.dimensions)
         nn.init.xavier_normal_(table[: view.n_users])

@@ -31,12 +31,12 @@ class LightGCNConfig(TrainedConfig):
 
 class LightGCN(Recommender):
     Config: ClassVar[type[LightGCNConfig]] = LightGCNConfig
+    config: LightGCNConfig
 
     def __init__(
         self, view: TrainingView, features: Features | None, config: LightGCNConfig
     ) -> None:
         super().__init__(view, features, config)
-        self.config = config
         self.n_users = view.n_users
         self.adjacency = adjacency_of(view)
         self.table = id_table(view, config.dimensions)  # [N, D] users, then items

@@ -37,11 +37,11 @@ class VBPRConfig(ContentConfig, TrainedConfig):
 
 class VBPR(Recommender):
     Config: ClassVar[type[VBPRConfig]] = VBPRConfig
+    config: VBPRConfig
     features: Tensor
 
     def __init__(self, view: TrainingView, features: Features | None, config: VBPRConfig) -> None:
         super().__init__(view, features, config)
-        self.config = config
         parts = content(features, config)
         in_order = [parts[name] for name in ("text", "image", "fused") if name in parts]
         self.register_buffer("features", torch.cat(in_order, dim=1))  # [I, C]

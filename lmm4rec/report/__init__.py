@@ -1,0 +1,1 @@
+"""The report: what the runs of one dataset say, in one HTML file."""

@@ -1,0 +1,94 @@
+"""Finished runs, read from the metrics folder alone.
+
+A run's metrics stand in `<features>/<recommender>/<seed>.json`; beside it `<seed>.users.parquet`
+holds two metrics per test user, compact enough for git (most users' values repeat), so that
+significance can be tested in any clone without pulling a cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lmm4rec.errors import InputError
+from lmm4rec.folders import read_json
+from lmm4rec.statistics import UserMetric, average_seeds
+from lmm4rec.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    from lmm4rec.evaluation import SplitResult
+
+_PAIRED = ("recall", "ndcg")  # the metrics that papers of this field test
+_PAIRED_CUTOFF = 20  # at this cutoff, or at the longest there is
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All seeds of one recommender on one features folder."""
+
+    features: str  # "none" for recommenders of ids alone
+    recommender: str
+    metrics: list[dict[str, Any]]  # one metrics file per seed
+    users: dict[str, UserMetric]  # metric -> per test user, averaged over seeds
+
+    @property
+    def name(self) -> str:
+        return (
+            self.recommender if self.features == "none" else f"{self.recommender}({self.features})"
+        )
+
+    def values(self, split: str, metric: str) -> NDArray[np.float64]:
+        """The metric's mean over users, one value per seed."""
+        return np.array([metrics[split][metric] for metrics in self.metrics])
+
+
+def write_user_metrics(path: Path, result: SplitResult) -> None:
+    """Per-user values as float32 in dictionary-encoded columns, users in id order."""
+    cutoffs = {int(name.split("@")[1]) for name in result.metrics}
+    cutoff = _PAIRED_CUTOFF if _PAIRED_CUTOFF in cutoffs else max(cutoffs)
+    kept = [f"{name}@{cutoff}" for name in _PAIRED]
+    columns = {name: pa.array(result.metrics[name].astype(np.float32)) for name in kept}
+    write_table(pa.table(columns), path)
+
+
+def read_runs(folder: Path, features: str, recommender: str, seeds: list[int]) -> Runs:
+    """The runs of all seeds. InputError: one is missing, or they rank different users."""
+    paths = [folder / features / recommender / f"{seed}.json" for seed in seeds]
+    metrics = [_read_metrics(path, folder) for path in paths]
+    fingerprints = {entry["test_users_sha256"] for entry in metrics}
+    if len(fingerprints) > 1:
+        raise InputError(
+            f"{paths[0].parent}: its seeds were evaluated on different users; run `dvc repro`"
+        )
+    per_seed = [_read_users(path.with_suffix(".users.parquet")) for path in paths]
+    users = {
+        name: average_seeds([seed[name] for seed in per_seed])
+        for name in per_seed[0]
+        if all(name in seed for seed in per_seed)
+    }
+    return Runs(features, recommender, metrics, users)
+
+
+def _read_metrics(path: Path, folder: Path) -> dict[str, Any]:
+    if not path.exists():
+        stage = "-".join([folder.name, *path.relative_to(folder).with_suffix("").parts])
+        raise InputError(
+            f"{path}: the run is missing; make it with `dvc repro`, or fetch it with "
+            f"`git pull` (evaluate@{stage.replace('-none-', '-')})"
+        )
+    content: dict[str, Any] = read_json(path)
+    return content
+
+
+def _read_users(path: Path) -> dict[str, UserMetric]:
+    table = read_table(path, None, "evaluate")
+    rows = np.arange(len(table))
+    return {
+        name: UserMetric.of(rows, table[name].to_numpy().astype(np.float64))
+        for name in table.column_names
+    }
