@@ -28,7 +28,7 @@ Places = NDArray[np.int64]  # user rows, or an indptr
 if "NUMBA_THREADING_LAYER" not in os.environ:
     # Idle threads of numba's OpenMP layer spin, and take the cores from the matrix product that
     # runs between two kernels: a recall pass of 0.7 s took 1.5 to 5 s. This layer's threads sleep.
-    numba.config.THREADING_LAYER = "workqueue"
+    numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
 TILE_ITEMS = 1024  # float64 scores of one tile (8 KiB) stay in the first-level cache
 
@@ -65,12 +65,13 @@ def score_error(users: Floats, items: Floats, input_rounding: float = 0.0) -> Do
     dims = users.shape[1]
     relative = input_rounding + 1.01 * (dims + 2) * 2.0**-24
     lost = (dims + 1) * float(np.finfo(np.float32).tiny)
-    return _norms(users) * (relative * _norms(items).max(initial=0)) + lost
+    error: Doubles = _norms(users) * (relative * _norms(items).max(initial=0)) + lost
+    return error
 
 
 def _norms(vectors: Floats) -> Doubles:
-    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    return np.sqrt(squares, dtype=np.float64)
+    norms: Doubles = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    return norms
 
 
 @njit(cache=True)

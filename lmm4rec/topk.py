@@ -81,14 +81,15 @@ def top_k_sparse(scores: csr_array, k: int, seen: Ragged) -> Lists:
     InputError: NaN or inf, k < 1.
     """
     _check_k(k)
-    if not np.isfinite(scores.data.astype(np.float32)).all():
-        raise InputError("a sparse score is NaN or inf; check the features behind the neighbours")
     if not scores.has_canonical_format:
         scores = scores.copy()
-        scores.sum_duplicates()  # also sorts
+        scores.sum_duplicates()  # sorts, too
     n_users, n_items = scores.shape
     seen.check_fits(n_users, n_items)
-    data = scores.data.astype(np.float32)
+    with np.errstate(over="ignore"):  # inf is refused below
+        data = scores.data.astype(np.float32)
+    if not np.isfinite(data).all():
+        raise InputError("a sparse score is NaN or inf; check the features behind the neighbours")
     rows, best = _empty_lists(n_users, k)
     indptr, indices = scores.indptr.astype(np.int64), scores.indices.astype(np.int32)
     rank_stored(indptr, indices, data, seen.indptr, seen.indices, n_items, rows, best)
