@@ -74,7 +74,9 @@ def check_section(value: Any, model: type[AnySection], key: str, path: Path) -> 
 def _sentence(
     error: ValidationError, model: type[BaseModel], value: Any, key: str, path: Path
 ) -> str:
-    problem = error.errors(include_url=False)[0]
+    # A misspelt key is reported twice, as missing and as unknown: the second helps more.
+    problems = error.errors(include_url=False)
+    problem = min(problems, key=lambda one: one["type"] != "extra_forbidden")
     location = problem["loc"]
     where = ".".join([key, *(str(step) for step in location)])
     if problem["type"] == "extra_forbidden":

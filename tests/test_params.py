@@ -1,0 +1,102 @@
+"""params.yaml: strict, complete, and its errors are one sentence that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from lmm4rec.errors import InputError, did_you_mean
+from lmm4rec.params import Section, read_params, read_section
+from lmm4rec.run import read_run
+
+ROOT = Path(__file__).parents[1]
+
+
+class Inner(Section):
+    depth: int
+
+
+class Example(Section):
+    learning_rate: float = Field(gt=0)
+    epochs: int
+    inner: Inner
+
+
+GOOD = "section: {learning_rate: 1e-3, epochs: 5, inner: {depth: 2}}"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
+    section = read_section(write(tmp_path, GOOD), "section", Example)
+    assert section.learning_rate == 0.001
+    with pytest.raises(Exception, match="frozen"):
+        section.epochs = 6  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "learning_rate",
+            "learnign_rate",
+            r"section\.learnign_rate .*did you mean 'learning_rate'",
+        ),
+        ("depth: 2", "depth: 2, widht: 3", r"section\.inner\.widht is not a parameter"),
+        ("epochs: 5, ", "", r"section\.epochs is missing"),
+        ("epochs: 5", "epochs: five", r"section\.epochs should be a valid integer.*'five'"),
+        ("epochs: 5", "epochs: true", r"section\.epochs should be a valid integer"),
+        ("1e-3", "-1", r"section\.learning_rate should be greater than 0, not -1"),
+        ("section:", "sectoin:", r"section is missing; did you mean 'sectoin'"),
+    ],
+)
+def test_each_mistake_is_one_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    path = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_section(path, "section", Example)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_broken_yaml(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_params(tmp_path / "params.yaml")
+    with pytest.raises(InputError, match="not valid YAML"):
+        read_params(write(tmp_path, "a: [1, 2\nb: 3"))
+
+
+def test_did_you_mean_falls_back_to_the_list() -> None:
+    assert did_you_mean("zzz", ["b", "a"]) == "known are a, b"
+
+
+def test_the_projects_own_run_section_is_valid() -> None:
+    run = read_run(ROOT / "params.yaml")
+    assert len(set(run.combinations())) == len(run.combinations())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("datasets: [demo]", "datasets: [demoo]", r"run\.datasets: 'demoo' .*did you mean 'demo'"),
+        (
+            "encoders: [clip-tiny]",
+            "encoders: [clip-tny]",
+            r"run\.encoders.*did you mean 'clip-tiny'",
+        ),
+        ("recommenders: [vbpr, itemknn]", "recommenders: [vpbr]", "did you mean 'vbpr'"),
+        ("recommenders: [vbpr, itemknn]", "recommenders: [bpr]", r"move it there"),
+        ("seeds: [1, 2, 3]", "seeds: []", r"run\.seeds"),
+        ("seeds: [1, 2, 3]", "seeds: [one]", r"run\.seeds\.0 should be a valid integer"),
+        ("end2end: []", "end2ent: []", r"run\.end2ent is not a parameter; did you mean 'end2end'"),
+    ],
+)
+def test_unknown_names_in_run(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    with pytest.raises(InputError, match=sentence):
+        read_run(write(tmp_path, text.replace(old, new)))
