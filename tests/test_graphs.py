@@ -14,9 +14,10 @@ from lmm4rec.graphs import (
     interaction_matrix,
     light_convolution,
     light_convolution_rows,
+    symmetric_adjacency,
 )
 from lmm4rec.sparse import SparseMatrix
-from tests.toy import checkerboard
+from tests.toy import checkerboard, pairs
 
 sizes = st.integers(1, 40)
 
@@ -45,10 +46,7 @@ def test_products_and_gradients_equal_dense_ones(
 
 
 def test_symmetric_normalisation_by_hand() -> None:
-    """Users 0, 1; items 0, 1, 2. User 0 has items 0 and 1, user 1 has item 1; item 2 is isolated."""
-    from lmm4rec.graphs import symmetric_adjacency
-    from tests.toy import pairs
-
+    """User 0 has items 0 and 1, user 1 has item 1 (twice); item 2 is isolated."""
     matrix = interaction_matrix(pairs([(0, 0), (0, 1), (1, 1), (1, 1)]), 2, 3)
     dense = symmetric_adjacency(matrix).on(torch.device("cpu")).to_dense()
     expected = torch.zeros(5, 5)
