@@ -66,7 +66,6 @@ def top_k(users: Floats, items: Floats, k: int, seen: Ragged, device: str = "cpu
         unproven.append(block[scores[block, -1] <= left_out])
     again = np.concatenate([*unproven, np.empty(0, np.int64)])
     if len(again):
-        rows[again], scores[again] = -1, -np.inf
         by_dim = np.ascontiguousarray(items.T)  # [D, I]
         rank_everything(users, by_dim, seen.indptr, seen.indices, again, rows, scores)
     return rows, scores

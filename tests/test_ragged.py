@@ -67,3 +67,11 @@ def test_check_fits_names_what_does_not():
         lists.check_fits(3, 6)
     with pytest.raises(ValueError, match="item row 5"):
         lists.check_fits(2, 5)
+
+
+def test_of_takes_the_lists_of_some_users_in_their_order():
+    lists = Ragged.from_pairs([0, 0, 2, 3], [4, 5, 1, 7], rows=5)
+    some = lists.of(np.array([3, 1, 0, 3]))
+    assert some.lengths.tolist() == [1, 0, 2, 1]
+    assert some.indices.tolist() == [7, 4, 5, 7]
+    assert len(lists.of(np.array([], np.int64))) == 0

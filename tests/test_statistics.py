@@ -54,6 +54,8 @@ def test_differences_without_spread():
     shifted = paired_t_test(numbered([1.0, 2.0, 3.0]), numbered([2.0, 3.0, 4.0]))
     assert (shifted.p, shifted.t, shifted.effect_size) == (0, -math.inf, -math.inf)
     assert (shifted.low, shifted.high) == (-1, -1)
+    rounded = paired_t_test(numbered([0.1] * 3), numbered([0.0] * 3))  # their float mean is not 0.1
+    assert (rounded.p, rounded.difference) == (0, 0.1)
 
 
 def test_users_are_paired_by_id_not_by_position():

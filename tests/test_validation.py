@@ -71,6 +71,18 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     np.testing.assert_array_equal(recall_at_k(users, items, 10, seen, relevant), whole)
 
 
+def test_ordinary_vectors_are_decided_by_the_product_alone(monkeypatch):
+    """Else every pair would be counted again over all items; here the best items are all seen."""
+    rng = np.random.default_rng(3)
+    users = np.abs(rng.standard_normal((40, 16))).astype(np.float32)
+    items = rng.standard_normal((500, 16)).astype(np.float32)
+    best = np.argsort(-(users @ items.T), axis=1)
+    seen = Ragged.from_pairs(np.repeat(np.arange(40), 30), best[:, :30].ravel(), 40)
+    relevant = Ragged.from_pairs(np.repeat(np.arange(40), 2), best[:, [49, 50]].ravel(), 40)
+    monkeypatch.setattr(validation, "count_before", None)
+    assert (recall_at_k(users, items, 20, seen, relevant) == 0.5).all()
+
+
 def test_a_product_of_less_precision_is_refused():
     rng = np.random.default_rng(2)
     users, items = (rng.standard_normal((n, 32)).astype(np.float32) for n in (20, 30))
