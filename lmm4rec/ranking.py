@@ -12,9 +12,6 @@ Every kernel that calls another stands in this file, because numba's cache sees 
 
 from __future__ import annotations
 
-import os
-
-import numba
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -25,11 +22,6 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int32]  # item rows
 Places = NDArray[np.int64]  # user rows, or an indptr
-if "NUMBA_THREADING_LAYER" not in os.environ:
-    # Idle threads of numba's OpenMP layer spin, and take the cores from the matrix product that
-    # runs between two kernels: a recall pass of 0.7 s took 1.5 to 5 s. This layer's threads sleep.
-    numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
-
 TILE_ITEMS = 1024  # float64 scores of one tile (8 KiB) stay in the first-level cache
 
 

@@ -22,7 +22,6 @@ from lmm4rec.corpus import TrainingView
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 from lmm4rec.ragged import Ragged
-from lmm4rec.ranking import Floats
 from lmm4rec.recommenders.base import NeighbourhoodModel, Recommender, TrainedConfig
 from lmm4rec.sampling import TripleSampler
 from lmm4rec.validation import recall_at_k
@@ -75,7 +74,6 @@ class Validator:
             self._cutoff,
             self._seen,
             self._relevant,
-            matmul=_torch_matmul,
         )
         return float(per_user.mean())
 
@@ -176,8 +174,3 @@ def _finite(vectors: tuple[Tensor, Tensor], epoch: int) -> tuple[Tensor, Tensor]
 
 def _validations_since(history: History) -> int:
     return sum(1 for epoch, _ in history.validation if epoch > history.best_epoch)
-
-
-def _torch_matmul(left: Floats, right: Floats, out: Floats) -> None:
-    """torch's product: on some processors faster than NumPy's BLAS, never slower."""
-    torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=torch.from_numpy(out))

