@@ -1,8 +1,8 @@
 """Fetching big files over http(s): progress, retries, resume, SHA-256, and a mirror folder.
 
 An interrupted download stays beside its destination as `<name>.part`; the next call goes on from
-there if the server says by ETag or date that it is still the same file. LMM4REC_MIRROR names a folder that replaces the
-network: files are looked up in it by the last part of their address.
+there if the server says by ETag or date that it is still the same file. LMM4REC_MIRROR names a
+folder that replaces the network: files are looked up in it by the last part of their address.
 """
 
 from __future__ import annotations

@@ -35,7 +35,9 @@ def reencode(content: bytes, params: PictureParams) -> tuple[str, bytes | None]:
         return TOO_LARGE, None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's doubts about metadata, and its own pixel limit
+            warnings.simplefilter(
+                "ignore"
+            )  # Pillow's doubts about metadata, and its own pixel limit
             with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
                 if picture.width * picture.height > params.maximum_pixels:
                     return TOO_LARGE, None
@@ -46,7 +48,9 @@ def reencode(content: bytes, params: PictureParams) -> tuple[str, bytes | None]:
         return TOO_LARGE, None
     except MemoryError:
         raise
-    except Exception:  # readers of broken files raise nearly anything: it is no picture, whatever it is
+    except (
+        Exception
+    ):  # readers of broken files raise nearly anything: it is no picture, whatever it is
         return NOT_AN_IMAGE, None
 
 

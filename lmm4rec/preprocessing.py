@@ -35,7 +35,9 @@ class PreprocessParams(Section):
     text_fields: list[TextField]
 
 
-def write_corpus(source: Source, raw: Path, folder: Path, params: PreprocessParams) -> dict[str, Any]:
+def write_corpus(
+    source: Source, raw: Path, folder: Path, params: PreprocessParams
+) -> dict[str, Any]:
     """Read the source's files in `raw`, write the corpus into `folder`; returns its about.json."""
     reading = Reading(params.maximum_unparsable_share, params.accept_truncated)
     interactions = filtered(source.read_interactions(raw, reading), params, reading.counts)
@@ -71,8 +73,8 @@ def filtered(raw: pa.Table, params: PreprocessParams, counts: Counter[str]) -> p
     if not table.num_rows:
         raise InputError(
             f"no interactions are left: of {counts['raw_interactions']} rows "
-            f"{counts['without_ids']} lack an id, {counts['duplicate_interactions']} repeat a pair, "
-            f"{counts['below_minimum_rating']} are rated too low and {counts['outside_core']} fall "
+            f"{counts['without_ids']} lack an id, {counts['duplicate_interactions']} repeat a "
+            f"pair, {counts['below_minimum_rating']} are rated too low and {counts['outside_core']} fall "
             f"outside the {params.core}-core; lower preprocess.core or preprocess.minimum_rating"
         )
     return table
@@ -92,7 +94,9 @@ def split_rows(table: pa.Table, params: PreprocessParams, counts: Counter[str]) 
         codes = splits.split(params.split, users, items, times, params.split_seed)
         names = pa.array(SPLITS).take(pa.array(codes))
         table = table.set_column(table.schema.get_field_index("split"), "split", names)
-        counts["users_too_short_to_split"] = int((np.bincount(users) < splits.FEWEST_TO_SPLIT).sum())
+        counts["users_too_short_to_split"] = int(
+            (np.bincount(users) < splits.FEWEST_TO_SPLIT).sum()
+        )
     trained = pc.unique(table.filter(pc.equal(table["split"], "train"))["user_id"])
     kept = table.filter(pc.is_in(table["user_id"], value_set=trained))
     counts["without_training"] = table.num_rows - kept.num_rows
@@ -101,7 +105,9 @@ def split_rows(table: pa.Table, params: PreprocessParams, counts: Counter[str]) 
     kept = kept.set_column(
         kept.schema.get_field_index("rating"), "rating", pc.fill_null(kept["rating"], 1.0)
     )
-    return kept.sort_by([("user_id", "ascending"), ("item_id", "ascending")]).cast(INTERACTIONS_SCHEMA)
+    return kept.sort_by([("user_id", "ascending"), ("item_id", "ascending")]).cast(
+        INTERACTIONS_SCHEMA
+    )
 
 
 def item_table(raw: pa.Table, wanted: pa.Array, text_fields: list[TextField]) -> pa.Table:

@@ -144,4 +144,3 @@ def _texts(asin: str, item: dict[str, Any]) -> dict[str, str | None]:
 def _plain(text: Any) -> str:
     """One line, entities unescaped; empty where the source has nothing."""
     return _SPACE.sub(" ", html.unescape(text)).strip() if isinstance(text, str) else ""
-

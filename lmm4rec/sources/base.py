@@ -31,7 +31,11 @@ RAW_INTERACTIONS = pa.schema(
 )
 TEXT_FIELDS = ("title", "brand", "categories", "description")
 RAW_ITEMS = pa.schema(
-    [("item_id", pa.string()), *((name, pa.string()) for name in TEXT_FIELDS), ("image", pa.string())]
+    [
+        ("item_id", pa.string()),
+        *((name, pa.string()) for name in TEXT_FIELDS),
+        ("image", pa.string()),
+    ]
 )
 
 
@@ -49,8 +53,8 @@ class Reading:
         if bad > self.maximum_unparsable_share * total:
             raise InputError(
                 f"{path}: {bad} of {total} lines cannot be read (first: {first}), more than "
-                f"maximum_unparsable_share = {self.maximum_unparsable_share} allows; fetch the file "
-                "again, or raise that parameter"
+                f"maximum_unparsable_share = {self.maximum_unparsable_share} allows; fetch the "
+                "file again, or raise that parameter"
             )
 
 

@@ -102,7 +102,11 @@ def utilities(
 
 
 def write_reviews(
-    source: DemoSource, products: list[Product], asins: list[str], path: Path, rng: np.random.Generator
+    source: DemoSource,
+    products: list[Product],
+    asins: list[str],
+    path: Path,
+    rng: np.random.Generator,
 ) -> None:
     """What every user took, when, and the stars they gave: a 5-core, as the file's name says."""
     worth = utilities(source, products, rng)  # [U, I]
@@ -152,7 +156,8 @@ def _metadata(
 
 def _one_hot(values: list[str], names: dict[str, Any]) -> NDArray[np.float64]:
     """[I, len(names)]"""
-    return (np.array(values)[:, None] == np.array(list(names))).astype(np.float64)
+    rows = [[value == name for name in names] for value in values]
+    return np.array(rows, dtype=np.float64)
 
 
 def _tastes(

@@ -91,6 +91,8 @@ class FilesSource(Source):
         if not theirs.is_dir():
             raise InputError(f"{theirs}: there is no such folder; correct source.folder")
         for key, name in self._files().items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise InputError(f"{name}: lies outside source.folder; correct source.{key}")
             if not (theirs / name).is_file():
                 raise InputError(f"{theirs / name}: there is no such file; correct source.{key}")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -133,13 +135,13 @@ def read_interactions_table(folder: Path, table: InteractionsTable, reading: Rea
     path = folder / table.file
     read = read_columns(path, table.separator, columns, "source.interactions", reading)
     n = read.num_rows
-    rating, bad_rating = as_numbers(read, "rating", pa.float64())
-    timestamp, bad_timestamp = as_numbers(read, "timestamp", pa.float64())
+    rating, bad_rating = as_numbers(read, "rating")
+    timestamp, bad_timestamp = as_numbers(read, "timestamp")
     timestamp = pc.cast(pc.floor(pc.fill_null(timestamp, 0.0)), pa.int64())
     split = pa.nulls(n, pa.string()) if table.split is None else _splits(read, table.split, path)
     whole = pa.table([read["user"], read["item"], rating, timestamp, split], RAW_INTERACTIONS)
     bad = pc.or_(bad_rating, bad_timestamp)
-    first = f"row {pc.index(bad, True).as_py() + 1}"
+    first = _first_bad(read, {"rating": bad_rating, "timestamp": bad_timestamp})
     reading.unparsable(path, pc.sum(bad, min_count=0).as_py(), n, first)
     return whole.filter(pc.invert(bad))
 
@@ -173,6 +175,14 @@ def read_items_table(
     texts = [as_plain_text(kept, name) for name in TEXT_FIELDS]
     image = kept["image"] if table.image else pa.nulls(kept.num_rows, pa.string())
     return pa.table([kept["item"], *texts, image], schema=RAW_ITEMS)
+
+
+def _first_bad(read: pa.Table, bad: dict[str, pa.Array]) -> str:
+    for key, is_bad in bad.items():
+        row = pc.index(is_bad, True).as_py()
+        if row >= 0:
+            return f"row {row + 1}, {key} {read[key][row].as_py()!r} is no number"
+    return ""
 
 
 def _splits(read: pa.Table, split: GivenSplit, path: Path) -> pa.ChunkedArray:

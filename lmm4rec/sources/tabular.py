@@ -37,20 +37,18 @@ def read_columns(
     return pa.table(found)
 
 
-def as_numbers(
-    table: pa.Table, column: str, kind: pa.DataType
-) -> tuple[pa.ChunkedArray | pa.Array, pa.ChunkedArray | pa.Array]:
-    """(values [n], is_bad [n]): a column of number texts; bad where it is empty or no number.
+def as_numbers(table: pa.Table, column: str) -> tuple[pa.Array, pa.Array]:
+    """(float64 [n], is_bad [n]): a column of number texts; bad where it is empty or no number.
 
     A column that the table does not have is all null, and none of it bad.
     """
     n = table.num_rows
     if column not in table.column_names:
-        return pa.nulls(n, kind), pa.array([False] * n, pa.bool_())
+        return pa.nulls(n, pa.float64()), pa.array([False] * n, pa.bool_())
     texts = pc.utf8_trim_whitespace(table[column])
     is_number = pc.match_substring_regex(texts, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
     is_number = pc.fill_null(is_number, False)
-    return pc.cast(pc.if_else(is_number, texts, None), kind), pc.invert(is_number)
+    return pc.cast(pc.if_else(is_number, texts, None), pa.float64()), pc.invert(is_number)
 
 
 def as_plain_text(table: pa.Table, column: str) -> pa.Array:
@@ -80,9 +78,7 @@ def _names(path: Path, separator: str, is_parquet: bool) -> list[str]:
         raise InputError(f"{path}: not readable as {kind} ({error}); mend the file") from None
 
 
-def _refuse_missing(
-    path: Path, names: list[str], columns: Mapping[str, str], section: str
-) -> None:
+def _refuse_missing(path: Path, names: list[str], columns: Mapping[str, str], section: str) -> None:
     for key, name in columns.items():
         if name not in names:
             raise InputError(
@@ -96,9 +92,7 @@ def _parsing(separator: str, torn: list[int]) -> csv.ParseOptions:
         torn.append(row.number or 0)
         return "skip"
 
-    return csv.ParseOptions(
-        delimiter=separator, newlines_in_values=True, invalid_row_handler=skip
-    )
+    return csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=skip)
 
 
 def _read_csv(path: Path, separator: str, names: list[str], reading: Reading) -> pa.Table:
@@ -126,7 +120,7 @@ def _read_csv(path: Path, separator: str, names: list[str], reading: Reading) ->
 def _as_strings(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         column = pc.binary_join(column.cast(pa.list_(pa.string())), " ")
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = pc.cast(column.cast(pa.timestamp("s")), pa.int64())
     try:
         return column.cast(pa.string())
