@@ -70,12 +70,12 @@ def from_network(
         return found
 
     def read(link: str) -> bytes | None:
-        parts = urlsplit(link)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        host = _host(link)
+        if host is None:
             return None
         for attempt in range(1, params.attempts + 1):
             try:
-                with doors[parts.hostname]:
+                with doors[host]:
                     return _get(session(), link, params.timeout_seconds, maximum_bytes)
             except TransientError as error:
                 if attempt == params.attempts:
@@ -85,6 +85,15 @@ def from_network(
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     return read
+
+
+def _host(link: str) -> str | None:
+    """The host of an http(s) link, None for any other."""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
 
 
 def _get(session: requests.Session, link: str, timeout: float, maximum_bytes: int) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 
@@ -12,7 +13,7 @@ from lmm4rec.images import NOT_AN_IMAGE, OK, TOO_LARGE
 from lmm4rec.params import Section
 
 # What a shop serves; formats whose Pillow reader starts other programs (EPS) are never opened.
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 class PictureParams(Section):
@@ -38,7 +39,7 @@ def reencode(content: bytes, params: PictureParams) -> tuple[str, bytes | None]:
             warnings.simplefilter(
                 "ignore"
             )  # Pillow's doubts about metadata, and its own pixel limit
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            with Image.open(io.BytesIO(content), formats=_formats()) as picture:
                 if picture.width * picture.height > params.maximum_pixels:
                     return TOO_LARGE, None
                 if min(picture.size) < params.minimum_side_pixels:
@@ -52,6 +53,13 @@ def reencode(content: bytes, params: PictureParams) -> tuple[str, bytes | None]:
         Exception
     ):  # readers of broken files raise nearly anything: it is no picture, whatever it is
         return NOT_AN_IMAGE, None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `_FORMATS` that this build of Pillow reads."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _bounded(picture: Image.Image, short_side: int) -> Image.Image:

@@ -73,9 +73,11 @@ def filtered(raw: pa.Table, params: PreprocessParams, counts: Counter[str]) -> p
     if not table.num_rows:
         raise InputError(
             f"no interactions are left: of {counts['raw_interactions']} rows "
-            f"{counts['without_ids']} lack an id, {counts['duplicate_interactions']} repeat a "
-            f"pair, {counts['below_minimum_rating']} are rated too low and {counts['outside_core']} fall "
-            f"outside the {params.core}-core; lower preprocess.core or preprocess.minimum_rating"
+            f"{counts['without_ids']} lack an id, "
+            f"{counts['duplicate_interactions']} repeat a pair, "
+            f"{counts['below_minimum_rating']} are rated too low and "
+            f"{counts['outside_core']} fall outside the {params.core}-core; "
+            "lower preprocess.core or preprocess.minimum_rating"
         )
     return table
 

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,6 +14,9 @@ from typing import Any
 class LocalServer(ThreadingHTTPServer):
     """Serves `files` by path. `answers[path]` are statuses given, one a request, before the file;
     `cuts[path]` are byte counts after which an answer breaks off."""
+
+    request_queue_size = 64
+    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -53,10 +56,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
         cuts = self.server.cuts.get(self.path, [])
-        self.wfile.write(content[start : start + cuts.pop(0)] if cuts else content[start:])
-        self.close_connection = True
+        self.close_connection = bool(cuts)
+        self.end_headers()
+        with suppress(ConnectionError):  # a client may hang up when it has enough
+            self.wfile.write(content[start : start + cuts.pop(0)] if cuts else content[start:])
 
     def _end(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -87,7 +87,9 @@ def test_wrong_sum_is_refused_and_thrown_away(server: LocalServer, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/file", "http://host/", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://host/file", "http://host/", "nonsense"]
+)
 def test_only_files_over_http(url: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the http or https address of a file"):
         fetch(url, tmp_path / "file")

@@ -121,7 +121,7 @@ def _as_strings(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         column = pc.binary_join(column.cast(pa.list_(pa.string())), " ")
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = pc.cast(column.cast(pa.timestamp("s")), pa.int64())
+        column = pc.cast(column.cast(pa.timestamp("s"), safe=False), pa.int64())
     try:
         return column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
