@@ -6,7 +6,12 @@ side is bounded, null unless the status is ok. Row groups are small, so that rea
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 OK = "ok"
 NO_LINK = "no-link"  # the source names no picture
@@ -19,3 +24,15 @@ IMAGES_SCHEMA = pa.schema(
     [("item_id", pa.string()), ("status", pa.string()), ("bytes", pa.binary())]
 )
 ROW_GROUP_ROWS = 512
+
+
+def write_images(path: Path, row_groups: Iterable[pa.Table]) -> dict[str, int]:
+    """Write tables of `IMAGES_SCHEMA`, each as a row group, as they come; counts by status."""
+    counts: Counter[str] = Counter()
+    # JPEGs do not shrink, and a dictionary of them would only be thrown away again
+    options = {"compression": "none", "use_dictionary": False}
+    with pq.ParquetWriter(path, IMAGES_SCHEMA, **options) as writer:
+        for rows in row_groups:
+            writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+            counts.update(rows["status"].to_pylist())
+    return {status: counts[status] for status in STATUSES}

@@ -78,7 +78,7 @@ def _sentence(
     problems = error.errors(include_url=False)
     problem = min(problems, key=lambda one: one["type"] != "extra_forbidden")
     location = problem["loc"]
-    where = ".".join([key, *(str(step) for step in location)])
+    where = ".".join([key, *_steps_in(value, location)])
     if problem["type"] == "extra_forbidden":
         known = _fields_beside(model, location)
         return f"{path}: {where} is not a parameter; {did_you_mean(str(location[-1]), known)}"
@@ -87,6 +87,17 @@ def _sentence(
     given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{path}: {where} {message}{given}"
+
+
+def _steps_in(value: Any, location: tuple[int | str, ...]) -> list[str]:
+    """The location as the user wrote it: pydantic adds the tag of a chosen model to it."""
+    steps, here = [], value
+    for number, step in enumerate(location, 1):
+        is_there = isinstance(here, list) or (isinstance(here, Mapping) and step in here)
+        if is_there or number == len(location):
+            steps.append(str(step))
+        here = here[step] if is_there else here
+    return steps
 
 
 def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

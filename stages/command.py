@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import sys
@@ -31,6 +32,11 @@ def stage(function: Callable[..., None]) -> click.Command:
             function(*args, **kwargs)
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            click.echo(f"Error: {error.filename or 'data'}: the disk is full; make room", err=True)
             sys.exit(1)
 
     return click.command()(run)

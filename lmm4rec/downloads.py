@@ -1,0 +1,185 @@
+"""Fetching big files over http(s): progress, retries, resume, SHA-256, and a mirror folder.
+
+An interrupted download stays beside its destination as `<name>.part`; the next call goes on from
+there if the server says by ETag or date that it is still the same file. LMM4REC_MIRROR names a
+folder that replaces the network: files are looked up in it by the last part of their address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError
+
+from lmm4rec.errors import InputError
+
+MIRROR_VARIABLE = "LMM4REC_MIRROR"
+USER_AGENT = "lmm4rec/0.1 (research; downloads each file once)"
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TIMEOUT_SECONDS = (15, 60)  # to connect, and between two reads
+_LONGEST_PAUSE_SECONDS = 60.0
+_CHUNK_BYTES = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+class TransientError(Exception):
+    """A failure that may pass by itself: worth another attempt."""
+
+    def __init__(self, reason: str, pause_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause_seconds = pause_seconds
+
+
+def fetch(
+    url: str,
+    destination: Path,
+    sha256: str | None = None,
+    attempts: int = 5,
+    pause_seconds: float = 1.0,
+) -> str:
+    """Put the file at `url` (http or https) into `destination` whole; returns its SHA-256 (hex).
+
+    A `sha256` that does not match, a refusal by the server, or the last failed attempt raises
+    `InputError`. Pauses double from `pause_seconds` unless the server asks for another.
+    """
+    _refuse_other_schemes(url)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if destination.exists() and sha256 in (None, file_sha256(destination)):
+        return file_sha256(destination)  # an earlier run got this far
+    part = destination.with_name(destination.name + ".part")
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    if mirror:
+        _copy_from_mirror(Path(mirror), url, part)
+    else:
+        _download(url, part, attempts, pause_seconds)
+    found = file_sha256(part)
+    if sha256 is not None and found != sha256.lower():
+        part.unlink()
+        raise InputError(
+            f"{url}: the file's SHA-256 is {found}, not the {sha256} of params.yaml; it changed or "
+            "was damaged on the way: download again, or look into it and pin the new sum"
+        )
+    part.replace(destination)
+    return found
+
+
+def file_name(url: str) -> str:
+    """The last part of an address's path, percent signs decoded."""
+    return unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse_other_schemes(url: str) -> None:
+    if urlsplit(url).scheme not in ("http", "https") or not file_name(url):
+        raise InputError(f"{url}: not the http or https address of a file; correct it")
+
+
+def _copy_from_mirror(mirror: Path, url: str, part: Path) -> None:
+    source = mirror / file_name(url)
+    if not source.is_file():
+        raise InputError(
+            f"{source}: there is no such file, and {MIRROR_VARIABLE} says to take {url} from that "
+            f"folder; put it there or unset {MIRROR_VARIABLE}"
+        )
+    log.info("Copying %s from the mirror folder", source.name)
+    shutil.copyfile(source, part)
+
+
+def _download(url: str, part: Path, attempts: int, pause_seconds: float) -> None:
+    for attempt in range(1, attempts + 1):
+        try:
+            return _attempt(url, part)
+        except TransientError as error:
+            if attempt == attempts:
+                raise InputError(
+                    f"{url}: could not be downloaded in {attempts} attempts (last: {error}); run "
+                    f"the stage again to go on, or set {MIRROR_VARIABLE} to a folder that has it"
+                ) from None
+            pause = pause_seconds * 2 ** (attempt - 1)
+            pause = min(error.pause_seconds or pause, _LONGEST_PAUSE_SECONDS)
+            log.info("%s: %s; trying again in %.0f s", url, error, pause)
+            time.sleep(pause)
+
+
+def _attempt(url: str, part: Path) -> None:
+    """One request for what is still missing of `part`."""
+    validator = part.with_name(part.name + ".validator")
+    have = part.stat().st_size if part.exists() and validator.exists() else 0
+    # identity: a .gz served with Content-Encoding must reach the disk as it is, and Range counts it
+    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        headers["If-Range"] = validator.read_text(encoding="utf-8")
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+            if response.status_code == 416 and _total_bytes(response) == have:
+                return validator.unlink(missing_ok=True)  # all of it was here already
+            if response.status_code == 416:
+                part.unlink()
+                raise TransientError("the unfinished file does not fit the server's")
+            raise_for_status(response, url)
+            if response.status_code != 206:
+                have = 0
+            _remember_validator(response, validator)
+            _write(response, part, have)
+    except requests.exceptions.InvalidSchema:
+        raise InputError(f"{url}: leads to an address that is not http(s); correct it") from None
+    except (requests.RequestException, HTTPError) as error:
+        raise TransientError(type(error).__name__) from None
+    validator.unlink(missing_ok=True)
+
+
+def raise_for_status(response: requests.Response, url: str) -> None:
+    """`TransientError` where another attempt may help, `InputError` where it cannot."""
+    if response.status_code in TRANSIENT_STATUSES:
+        wished = response.headers.get("Retry-After", "")
+        pause = float(wished) if wished.isdigit() else None
+        raise TransientError(f"HTTP {response.status_code}", pause)
+    if not response.ok:
+        raise InputError(
+            f"{url}: the server answers {response.status_code} {response.reason}; correct the "
+            f"address, or set {MIRROR_VARIABLE} to a folder that has the file"
+        )
+
+
+def _remember_validator(response: requests.Response, path: Path) -> None:
+    """What `If-Range` needs, so that halves of two different files are never joined."""
+    tag = response.headers.get("ETag", "")
+    validator = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
+    if validator:
+        path.write_text(validator, encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _total_bytes(response: requests.Response) -> int | None:
+    """The whole file's size, from Content-Range: `bytes 5-9/10` or `bytes */10`."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(total) if total.isdigit() else None
+
+
+def _write(response: requests.Response, part: Path, have: int) -> None:
+    length = response.headers.get("Content-Length", "")
+    expected = have + int(length) if length.isdigit() else None
+    progress = tqdm(
+        total=expected, initial=have, unit="B", unit_scale=True, desc=file_name(response.url)
+    )
+    with progress, part.open("ab" if have else "wb") as stream:
+        while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
+            stream.write(chunk)
+            progress.update(len(chunk))
+    if expected is not None and part.stat().st_size != expected:
+        raise TransientError(f"{part.stat().st_size} of {expected} bytes came")

@@ -1,0 +1,40 @@
+"""All pictures of a raw catalogue in one uncompressed zip: same pictures, same bytes.
+
+One file instead of thousands, because DVC's push and pull pay per file; zip, because it is read by
+member name without unpacking.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from lmm4rec.errors import InputError
+
+
+def write_archive(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
+    """(name, content) pairs, in the order given."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in pictures:
+            # ZipInfo's own date (1980) stands: files' dates would change the bytes
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def pack_pictures(files: Iterable[Path], path: Path) -> None:
+    """Pack these files under their own names; folders among them and hidden files are left out."""
+    chosen = (file for file in files if file.is_file() and not file.name.startswith("."))
+    write_archive(path, ((file.name, file.read_bytes()) for file in chosen))
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, FileNotFoundError) as error:
+        raise InputError(f"{path}: not a zip file ({error}); run stage download again") from None
+
+
+def read_archive_names(path: Path) -> list[str]:
+    """Names of the pictures, in ascending order."""
+    with open_archive(path) as archive:
+        return sorted(archive.namelist())

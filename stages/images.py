@@ -1,0 +1,45 @@
+"""Collect the pictures of a corpus's items into one file."""
+
+from pathlib import Path
+
+import click
+
+from stages.command import PARAMS, SCRATCH, existing_folder, output_path, stage
+
+
+@stage
+@click.option("--dataset", required=True, help="a name under `datasets` in params.yaml")
+@click.option("--raw", required=True, type=existing_folder)
+@click.option("--corpus", required=True, type=existing_folder)
+@click.option("--output", required=True, type=output_path)
+@click.option("--connections-per-host", default=8, envvar="LMM4REC_CONNECTIONS_PER_HOST")
+def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_host: int) -> None:
+    import logging
+    import shutil
+
+    from lmm4rec.corpus import read_items
+    from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
+    from lmm4rec.params import read_section
+    from lmm4rec.picture_collection import ImagesParams, collect_images
+    from lmm4rec.picture_links import from_archive, from_network
+    from lmm4rec.sources.base import ARCHIVE
+
+    params = read_section(PARAMS, f"datasets.{dataset}.images", ImagesParams)
+    archive, items_file = raw / ARCHIVE, corpus / "items.parquet"
+    if archive.exists():
+        source, shaped_by = from_archive(archive), fingerprint(archive)
+    else:
+        source, shaped_by = from_network(params, params.maximum_bytes, connections_per_host), ""
+    # What only says how long to try does not shape a picture that came: shards outlive its change.
+    shape = params.model_dump(exclude={"timeout_seconds", "attempts", "maximum_unreachable_share"})
+    scratch = scratch_folder(SCRATCH, "images", shape, shaped_by, fingerprint(items_file))
+    with whole_folder(output) as folder:
+        counts = collect_images(
+            read_items(corpus), source, folder, scratch, params, threads=2 * connections_per_host
+        )
+    shutil.rmtree(scratch)
+    logging.info("pictures by status: %s", counts)
+
+
+if __name__ == "__main__":
+    main()

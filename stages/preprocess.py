@@ -1,0 +1,30 @@
+"""Turn a dataset's raw files into a corpus: filtered, split, with a text per item."""
+
+from pathlib import Path
+
+import click
+
+from stages.command import PARAMS, existing_folder, output_path, stage
+
+
+@stage
+@click.option("--dataset", required=True, help="a name under `datasets` in params.yaml")
+@click.option("--raw", required=True, type=existing_folder)
+@click.option("--output", required=True, type=output_path)
+def main(dataset: str, raw: Path, output: Path) -> None:
+    import logging
+
+    from lmm4rec.folders import whole_folder
+    from lmm4rec.params import read_section
+    from lmm4rec.preprocessing import PreprocessParams, write_corpus
+    from lmm4rec.sources import open_source
+
+    params = read_section(PARAMS, f"datasets.{dataset}.preprocess", PreprocessParams)
+    with whole_folder(output) as folder:
+        about = write_corpus(open_source(raw), raw, folder, params)
+    for name in ("users", "items", "interactions", "interactions_by_split", "dropped"):
+        logging.info("%s: %s", name.replace("_", " "), about[name])
+
+
+if __name__ == "__main__":
+    main()
