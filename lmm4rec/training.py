@@ -90,7 +90,7 @@ def train(
     validator = Validator(view, config.validation_cutoff)
     optimizer = _adam(model)
     history, best = History(), _vectors(model, view)
-    progress = tqdm(range(1, config.maximum_epochs + 1), unit="epoch", mininterval=1.0)
+    progress = tqdm(range(1, config.maximum_epochs + 1), unit="epoch", disable=None)
     for epoch in progress:
         model.begin_epoch(np.random.default_rng([seed, epoch]))
         history.losses.append(_run_epoch(model, optimizer, sampler, epoch, config, device))

@@ -28,6 +28,7 @@ def stage(function: Callable[..., None]) -> click.Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("faiss").setLevel(logging.WARNING)  # how it loads itself is no news
         try:
             function(*args, **kwargs)
         except InputError as error:
