@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numba
 import torch
 
 from lmm4rec.errors import InputError
+
+SMALL_STEP = 1 << 20  # numbers
 
 
 def choose_device(name: str) -> torch.device:
@@ -16,3 +19,14 @@ def choose_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {name!r}: this machine has no CUDA device; use cpu or auto")
     return torch.device(name)
+
+
+def use_one_thread_if_small(numbers_per_step: int) -> None:
+    """Keep torch and numba to one thread where a step touches fewer numbers than waking costs.
+
+    Waiting for a second thread at every small operation doubled the time of a toy training run,
+    and made it ten times longer on a machine that was busy with something else.
+    """
+    if numbers_per_step < SMALL_STEP:
+        torch.set_num_threads(1)
+        numba.set_num_threads(1)

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmm4rec.corpus import TrainingView
+from lmm4rec.devices import use_one_thread_if_small
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 from lmm4rec.ragged import Ragged
@@ -86,6 +87,7 @@ def train(
     Raises `InputError` when the loss or the vectors cease to be finite.
     """
     model.to(device)
+    use_one_thread_if_small(sum(parameter.numel() for parameter in model.parameters()))
     sampler = TripleSampler(view.train, view.n_users, seed)
     validator = Validator(view, config.validation_cutoff)
     optimizer = _adam(model)
