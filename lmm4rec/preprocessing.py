@@ -43,13 +43,15 @@ def write_corpus(
     interactions = filtered(source.read_interactions(raw, reading), params, reading.counts)
     interactions = split_rows(interactions, params, reading.counts)
     wanted = sorted_distinct(interactions["item_id"])
-    items = item_table(source.read_items(raw, wanted, reading), wanted, params.text_fields)
+    described = source.read_items(raw, wanted, reading)
+    reading.counts["items_not_described"] = len(wanted) - described.num_rows
+    items = item_table(described, wanted, params.text_fields)
     write_table(interactions, folder / "interactions.parquet")
     write_table(items, folder / "items.parquet")
     about = {
         "protocol": params.model_dump(),
         "source": source.kind,
-        "dropped": dict(reading.counts),
+        "cleaning": dict(reading.counts),
         **_counts(interactions, items),
     }
     write_json(folder / "about.json", about)

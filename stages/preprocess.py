@@ -22,7 +22,7 @@ def main(dataset: str, raw: Path, output: Path) -> None:
     params = read_section(PARAMS, f"datasets.{dataset}.preprocess", PreprocessParams)
     with whole_folder(output) as folder:
         about = write_corpus(open_source(raw), raw, folder, params)
-    for name in ("users", "items", "interactions", "interactions_by_split", "dropped"):
+    for name in ("users", "items", "interactions", "interactions_by_split", "cleaning"):
         logging.info("%s: %s", name.replace("_", " "), about[name])
 
 

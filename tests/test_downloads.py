@@ -1,12 +1,16 @@
 """Downloads come whole and right, or with one sentence; what came already is not asked again."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
+from urllib3 import HTTPResponse
 
-from lmm4rec.downloads import fetch
+from lmm4rec import downloads
+from lmm4rec.downloads import TransientError, fetch
 from lmm4rec.errors import InputError
 from tests.local_server import LocalServer, local_server
 
@@ -100,6 +104,15 @@ def test_host_that_does_not_answer(tmp_path: Path) -> None:
         address = server.address("/file.gz")
     with pytest.raises(InputError, match="could not be downloaded in 2 attempts"):
         fetch(address, tmp_path / "file.gz", attempts=2, pause_seconds=0.01)
+
+
+def test_answer_that_ends_early_without_a_word(tmp_path: Path) -> None:
+    """Older urllib3 takes a closed connection for the end of the file."""
+    response = requests.Response()
+    response.url, response.headers["Content-Length"] = "http://h/file.gz", "10"
+    response.raw = HTTPResponse(io.BytesIO(b"12345"), preload_content=False)
+    with pytest.raises(TransientError, match="5 of 10 bytes came"):
+        downloads._write(response, tmp_path / "file.gz.part", have=0)
 
 
 def test_mirror_replaces_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

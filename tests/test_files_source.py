@@ -88,6 +88,14 @@ def test_parquet_times(tmp_path: Path) -> None:
     assert table["timestamp"].to_pylist() == [1_500_000_000]
 
 
+def test_line_breaks_inside_cells_of_a_large_file(tmp_path: Path) -> None:
+    rows = "".join(f'u{number},"item\n{number}"\n' for number in range(150_000))
+    (tmp_path / "log.csv").write_text("who,what\n" + rows)  # several of the reader's blocks
+    table = interactions(tmp_path, TABLE)
+    assert table.num_rows == 150_000
+    assert table["item_id"][149_999].as_py() == "item\n149999"
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_missing_column_is_named_with_its_parameter(tmp_path: Path, kind: str) -> None:
     if kind == "csv":

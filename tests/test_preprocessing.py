@@ -131,7 +131,10 @@ def test_texts_are_joined_in_the_order_of_the_parameter_and_cover_every_item() -
 
 rows_strategy = st.lists(
     st.tuples(
-        st.sampled_from("abcdef"), st.sampled_from("rstuvwxyz"), st.just(3.0), st.integers(0, 5)
+        st.sampled_from("abcdef"),
+        st.sampled_from("rstuvwxyz"),
+        st.sampled_from([1.0, 5.0]),
+        st.integers(0, 5),
     ),
     min_size=1,
     max_size=80,
@@ -157,7 +160,8 @@ def test_corpus_folder_and_its_counts(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         about = write_corpus(Listed(), tmp_path, tmp_path / name, params(core=5))
     assert about == json.loads((tmp_path / "one" / "about.json").read_text())
-    assert about["dropped"]["without_ids"] == 1
+    assert about["cleaning"]["without_ids"] == 1
+    assert about["cleaning"]["items_not_described"] == 4
     assert (about["users"], about["items"], about["interactions"]) == (7, 7, 35)
     assert about["interactions_by_split"] == {"train": 21, "validation": 7, "test": 7}
     assert about["sparsity"] == pytest.approx(1 - 35 / 49)

@@ -64,7 +64,7 @@ def test_ml100k(tmp_path: Path) -> None:
     about = corpus(source, "ml-100k", tmp_path, core=0)
     assert (about["users"], about["items"], about["interactions"]) == (943, 1682, 100_000)
     assert about["items_without_picture_link"] == 1682 - 1663
-    assert about["dropped"]["duplicate_items"] == 1746 - 1682
+    assert about["cleaning"]["duplicate_items"] == 1746 - 1682
     items = pa.parquet.read_table(tmp_path / "corpus" / "items.parquet")
     params = check_section(section("ml-100k")["images"], ImagesParams, "images", PARAMS)
     (tmp_path / "images").mkdir()
@@ -81,7 +81,7 @@ def test_musical_instruments_is_already_a_five_core(tmp_path: Path, monkeypatch:
     source = Amazon2014Source(kind="amazon2014", reviews=reviews, metadata=None)
     about = corpus(downloaded(source, tmp_path), "baby", tmp_path)
     assert (about["users"], about["items"], about["interactions"]) == (1429, 900, 10_261)
-    assert about["dropped"]["outside_core"] == about["dropped"]["unparsable_lines"] == 0
+    assert about["cleaning"]["outside_core"] == about["cleaning"]["unparsable_lines"] == 0
     assert about["items_without_text"] == about["items_without_picture_link"] == 900
 
 
@@ -109,8 +109,8 @@ def test_digital_music_preprocesses(tmp_path: Path, monkeypatch: Any) -> None:
     ]
     source = Amazon2014Source(kind="amazon2014", reviews=files[0], metadata=files[1])
     about = corpus(downloaded(source, tmp_path), "baby", tmp_path, accept_truncated=True)
-    assert about["dropped"]["raw_interactions"] == 6908
-    assert about["dropped"]["truncated_files"] == 2
+    assert about["cleaning"]["raw_interactions"] == 6908
+    assert about["cleaning"]["truncated_files"] == 2
     assert 0 < about["interactions"] < 6908
     assert about["items_without_text"] == 0
 

@@ -13,11 +13,19 @@ from lmm4rec.splits import TEST, TRAIN, VALIDATION, SplitName, k_core, split
 NAMES: list[SplitName] = ["random", "lattice", "temporal"]
 Rows = list[tuple[int, int, int]]  # user, item, timestamp
 
-rows_strategy = st.lists(
-    st.tuples(st.integers(0, 7), st.integers(0, 59), st.integers(0, 9)),
-    min_size=1,
-    max_size=250,
-    unique_by=lambda row: row[:2],
+# Up to five users of up to 40 interactions each: short ones, and both halves odd and even.
+rows_strategy = st.lists(st.integers(1, 40), min_size=1, max_size=5).flatmap(
+    lambda sizes: st.tuples(
+        *(
+            st.lists(
+                st.tuples(st.just(user), st.integers(0, 59), st.integers(0, 9)),
+                min_size=size,
+                max_size=size,
+                unique_by=lambda row: row[1],
+            )
+            for user, size in enumerate(sizes)
+        )
+    ).map(lambda users: [row for rows in users for row in rows])
 )
 
 
