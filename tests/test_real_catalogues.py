@@ -20,7 +20,7 @@ from lmm4rec.sources.files import FilesSource
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
-PARAMS = ROOT / "params.datasets.yaml"
+PARAMS = ROOT / "params.yaml"
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
 
