@@ -14,6 +14,7 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 def main(dataset: str, metrics: Path, output: Path) -> None:
     from lmm4rec.folders import whole_folder
     from lmm4rec.report.comparisons import compare
+    from lmm4rec.report.markdown import tables
     from lmm4rec.report.page import page
     from lmm4rec.report.runs import read_runs
     from lmm4rec.run import read_run
@@ -25,8 +26,10 @@ def main(dataset: str, metrics: Path, output: Path) -> None:
     ]
     metric = next(name for name in runs[0].users if name.startswith("ndcg"))
     with whole_folder(output) as folder:
-        html = page(dataset, runs, compare(runs, metric))
+        comparisons = compare(runs, metric)
+        html = page(dataset, runs, comparisons)
         (folder / "index.html").write_text(html, encoding="utf-8")
+        (folder / "results.md").write_text(tables(runs, comparisons), encoding="utf-8")
     click.echo(f"The report stands at {output / 'index.html'}.")
 
 

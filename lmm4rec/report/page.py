@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
-from lmm4rec.report.runs import Runs
+from lmm4rec.report.runs import Runs, shown_metrics
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -38,8 +38,7 @@ def page(dataset: str, runs: Sequence[Runs], comparisons: Sequence[Comparison]) 
 
 def results_table(runs: Sequence[Runs]) -> str:
     """Mean and standard deviation over seeds; the best mean of a column stands out."""
-    metrics = [name for name in runs[0].metrics[0]["test"] if name.endswith(("@10", "@20"))]
-    metrics = metrics or list(runs[0].metrics[0]["test"])
+    metrics = shown_metrics(runs)
     best = {name: max(run.values("test", name).mean() for run in runs) for name in metrics}
     head = "".join(f"<th>{escape(name)}</th>" for name in metrics)
     rows = []

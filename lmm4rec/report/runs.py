@@ -7,6 +7,7 @@ significance can be tested in any clone without pulling a cache.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,13 @@ class Runs:
     def values(self, split: str, metric: str) -> NDArray[np.float64]:
         """The metric's mean over users, one value per seed."""
         return np.array([metrics[split][metric] for metrics in self.metrics])
+
+
+def shown_metrics(runs: Sequence[Runs]) -> list[str]:
+    """The metrics that tables show: recall and NDCG at 10 and 20, or all if there are none."""
+    names = list(runs[0].metrics[0]["test"])
+    wanted = [f"{metric}@{cutoff}" for cutoff in (10, 20) for metric in _PAIRED]
+    return [name for name in wanted if name in names] or names
 
 
 def write_user_metrics(path: Path, result: SplitResult) -> None:
