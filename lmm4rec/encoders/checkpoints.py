@@ -1,0 +1,163 @@
+"""Weights in and out: official checkpoint files, and the folders that encoders save themselves to.
+
+A file from the internet is never unpickled freely: torch files are read with `weights_only`, with
+argparse.Namespace (which the official files hold) as the only extra class allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lmm4rec.errors import InputError, did_you_mean
+from lmm4rec.folders import read_json, write_json
+from lmm4rec.params import check_section
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+StateDict = dict[str, Tensor]
+AnyConfig = TypeVar("AnyConfig", bound=BaseModel)
+
+# The shortest set of names that gives a kind of checkpoint away.
+KINDS = {
+    "a BEiT-3 checkpoint": ("beit3.encoder.",),
+    "a VLMo checkpoint": ("transformer.blocks.0.mlp_imag.", "transformer.blocks.0.norm2_imag."),
+    "a CLIP checkpoint": ("visual.", "vision_model."),
+    "a ViLT-like checkpoint": ("transformer.blocks.",),
+    "a BERT checkpoint": ("bert.", "encoder.layer."),
+}
+
+
+def read_checkpoint(
+    path: Path, containers: Sequence[str] = ("model", "module", "state_dict")
+) -> StateDict:
+    """The named tensors of a safetensors or torch file, half precision cast to float32.
+
+    Looks into the first of `containers` that the file has, else takes the file itself for the
+    state dict; a `module.` in front of every name is dropped. Raises InputError for a file that is
+    absent, damaged, no checkpoint, or that holds more than tensors and plain Python values.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        raise InputError(f"{path}: cannot be read; run the stage that downloads it") from None
+    if start.lstrip()[:1] == b"<":
+        raise InputError(f"{path}: a web page, not a checkpoint; download the file again")
+    is_torch_file = start[:2] == b"PK" or start[:1] == b"\x80"
+    content = _read_torch(path) if is_torch_file else _read_safetensors(path)
+    tensors = _tensors_in(content, containers)
+    if not tensors:
+        raise InputError(f"{path}: holds no named tensors; give a file with a model's state dict")
+    return tensors
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise _damaged(path, error) from None
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        if "TorchScript" in str(error):
+            raise InputError(
+                f"{path}: a TorchScript archive (OpenAI's CLIP files are), not a state dict; "
+                "give the checkpoint of the encoder that is configured here"
+            ) from None
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise InputError(
+                f"{path}: holds Python objects that would run code when loaded; where you trust "
+                "its origin, save its state dict alone as safetensors and give that file"
+            ) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:120]
+    return InputError(
+        f"{path}: truncated, damaged or no checkpoint ({reason}); delete it and download it again"
+    )
+
+
+def _tensors_in(content: Any, containers: Sequence[str]) -> StateDict:
+    if not isinstance(content, Mapping):
+        return {}
+    inner = (content[name] for name in containers if isinstance(content.get(name), Mapping))
+    state = next(inner, content)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return {name: value.float() if value.is_floating_point() else value
+            for name, value in tensors.items()}  # fmt: skip
+
+
+def kind_of(state: Mapping[str, Tensor]) -> str:
+    """What a state dict is, in words, judged by its names."""
+    for kind, prefixes in KINDS.items():
+        if any(name.startswith(prefixes) for name in state):
+            return kind
+    return f"an unknown checkpoint (its first name is {min(state)!r})"
+
+
+def load_exactly(model: nn.Module, state: StateDict, source: str) -> None:
+    """Put `state` into `model` (built on the meta device or not); every name and shape must match.
+
+    Raises InputError naming the first misfit of each sort.
+    """
+    wanted = model.state_dict()
+    missing = [name for name in wanted if name not in state]
+    extra = [name for name in state if name not in wanted]
+    misshapen = [
+        f"{name} is {list(state[name].shape)}, not {list(wanted[name].shape)}"
+        for name in wanted
+        if name in state and state[name].shape != wanted[name].shape
+    ]
+    faults = {"missing": missing, "not part of the model": extra, "of another shape": misshapen}
+    found = [f"{len(names)} {sort} ({names[0]})" for sort, names in faults.items() if names]
+    if found:
+        raise InputError(
+            f"{source}: does not fit this variant: {'; '.join(found)}; "
+            "give the checkpoint of the variant that is configured"
+        )
+    model.load_state_dict({name: state[name] for name in wanted}, assign=True)
+
+
+def write_encoder(folder: Path, family: str, config: BaseModel, model: nn.Module) -> None:
+    """`model.safetensors` and `config.json` of a model; the same model gives the same bytes."""
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE)
+    write_json(folder / CONFIG_FILE, {"family": family, **config.model_dump()})
+
+
+def read_config(folder: Path, family: str, config: type[AnyConfig]) -> AnyConfig:
+    """The config in a folder of `write_encoder`; InputError where it is of another family."""
+    path = folder / CONFIG_FILE
+    content = read_json(path)
+    found = content.pop("family", None) if isinstance(content, dict) else None
+    if found != family:
+        raise InputError(
+            f"{path}: family is {found!r}, not {family!r}; give a folder that {family} was saved to"
+        )
+    return check_section(content, config, "config", path)
+
+
+def variant_named(name: str, variants: Mapping[str, Any], family: str) -> Any:
+    """The function that builds the config of a variant; InputError with the nearest known name."""
+    if name not in variants:
+        raise InputError(f"{family} has no variant {name!r}; {did_you_mean(name, variants)}")
+    return variants[name]

@@ -1,0 +1,231 @@
+"""The VLMo encoder: the network with its pictures, its tokenizer, its objectives and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmm4rec.encoders.base import Encoder, TextBatch
+from lmm4rec.encoders.checkpoints import (
+    WEIGHTS_FILE,
+    StateDict,
+    load_exactly,
+    read_checkpoint,
+    read_config,
+    variant_named,
+    write_encoder,
+)
+from lmm4rec.encoders.objectives import (
+    contrastive_loss,
+    hard_negatives,
+    mask_whole_words,
+    masked_language_loss,
+    similarity,
+)
+from lmm4rec.encoders.pictures import RandomSquare, SquashToSquare
+from lmm4rec.encoders.texts import longest
+from lmm4rec.encoders.vlmo_blocks import VlmoConfig
+from lmm4rec.encoders.vlmo_checkpoints import CONTAINERS, adapt
+from lmm4rec.encoders.vlmo_network import VlmoNetwork
+from lmm4rec.encoders.wordpiece_tokens import VOCAB_FILE, WordPieceTokenizer
+from lmm4rec.errors import InputError
+
+MLM_WEIGHT = 0.25
+
+
+def base(image_pixels: int = 224) -> VlmoConfig:
+    """202 M parameters with all heads: vlmo_base_patch16_224."""
+    return VlmoConfig(
+        image_pixels=image_pixels, patch_pixels=16, vocab_size=30522, max_text_tokens=40,
+        width=768, heads=12, ffn_width=3072, blocks=12, first_vl_block=10,
+        absolute_positions=False, relative_position_bias=True, relative_text_span=196,
+        layer_scale=True, layer_norm_eps=1e-6, text_layer_norm_eps=1e-12,
+    )  # fmt: skip
+
+
+def base_plus(image_pixels: int = 224) -> VlmoConfig:
+    """185 M parameters with all heads: vlmo_base_plus_patch16_224, which LMM4Rec uses."""
+    return VlmoConfig(
+        image_pixels=image_pixels, patch_pixels=16, vocab_size=30522, max_text_tokens=40,
+        width=544, heads=16, ffn_width=2176, blocks=24, first_vl_block=21,
+        absolute_positions=True, relative_position_bias=False, relative_text_span=196,
+        layer_scale=False, layer_norm_eps=1e-6, text_layer_norm_eps=1e-12,
+    )  # fmt: skip
+
+
+def large(image_pixels: int = 224) -> VlmoConfig:
+    """599 M parameters with all heads: vlmo_large_patch16_224."""
+    return VlmoConfig(
+        image_pixels=image_pixels, patch_pixels=16, vocab_size=30522, max_text_tokens=40,
+        width=1024, heads=16, ffn_width=4096, blocks=24, first_vl_block=21,
+        absolute_positions=False, relative_position_bias=True, relative_text_span=196,
+        layer_scale=True, layer_norm_eps=1e-6, text_layer_norm_eps=1e-12,
+    )  # fmt: skip
+
+
+def tiny(vocab_size: int, max_text_tokens: int = 32) -> VlmoConfig:
+    """About a million parameters for 48-pixel pictures, to be trained from scratch."""
+    return VlmoConfig(
+        image_pixels=48, patch_pixels=8, vocab_size=vocab_size, max_text_tokens=max_text_tokens,
+        width=96, heads=4, ffn_width=384, blocks=4, first_vl_block=3,
+        absolute_positions=True, relative_position_bias=False, relative_text_span=196,
+        layer_scale=False, layer_norm_eps=1e-6, text_layer_norm_eps=1e-12,
+    )  # fmt: skip
+
+
+PUBLISHED: dict[str, Callable[[int], VlmoConfig]] = {
+    "base": base,
+    "base_plus": base_plus,
+    "large": large,
+}
+
+
+class Vlmo(VlmoNetwork, Encoder):
+    """VLMo: D-dimensional image and text embeddings, and both readouts of a joint pass.
+
+    Tokens are `tokens` and `attention_mask` (1 = real), both int64 [B, L].
+    """
+
+    family: ClassVar[str] = "vlmo"
+    tokenizer: WordPieceTokenizer
+
+    def __init__(self, config: VlmoConfig, tokenizer: WordPieceTokenizer) -> None:
+        super().__init__(config)
+        if tokenizer.size != config.vocab_size:
+            raise InputError(
+                f"the WordPiece vocabulary has {tokenizer.size} entries but these weights were "
+                f"trained with {config.vocab_size}; give the vocab.txt that belongs to them"
+            )
+        self.image_dim = self.text_dim = config.width
+        self.fused_dim = 2 * config.width
+        self.image_transform = SquashToSquare(config.image_pixels)
+        self.augmenting_transform = RandomSquare(config.image_pixels)
+        self.tokenizer = tokenizer
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """The plain branch (the official `infer_image_ft`)."""
+        _, normed = self.image_tokens(self.embed_image(pixels))
+        embedding: Tensor = self.itc_image_proj(normed[:, 0])
+        return embedding
+
+    def encode_texts(self, tokens: TextBatch) -> Tensor:
+        """The plain branch (the official `infer_text_ft`)."""
+        ids, attention_mask = _trimmed(tokens)
+        _, normed = self.text_tokens(self.embed_text(ids), attention_mask)
+        embedding: Tensor = self.itc_text_proj(normed[:, 0])
+        return embedding
+
+    def encode_pairs(self, pixels: Tensor, tokens: TextBatch) -> Tensor:
+        """[B, 2 D]: image CLS and text CLS after one joint pass, each of length sqrt(1/2).
+
+        So the whole is L2-normalised and both modalities weigh the same.
+        """
+        ids, attention_mask = _trimmed(tokens)
+        image, text = self.fused_tokens(
+            self.embed_image(pixels), self.embed_text(ids), attention_mask
+        )
+        halves = [F.normalize(part[:, 0].float(), dim=-1) for part in (image, text)]
+        return torch.cat(halves, dim=-1) / 2**0.5
+
+    def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
+        """`itc` (mean of the plain and the vl branch), `itm`, and `mlm` with its weight in it.
+
+        Hard negatives and masks come from torch's global generator. Needs two pairs or more.
+        """
+        ids, attention_mask = _trimmed(tokens)
+        image, text = self.embed_image(pixels), self.embed_text(ids)
+        itc, logits_per_image = self.contrast(image, text, attention_mask)
+        image_of_text, text_of_image = hard_negatives(logits_per_image)
+        return {
+            "itc": itc,
+            "itm": self.match_loss(image, text, attention_mask, image_of_text, text_of_image),
+            "mlm": self.masking_loss(image, *self._masked(ids, attention_mask), attention_mask),
+        }
+
+    def contrast(
+        self, image: Tensor, text: Tensor, attention_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Embedded pairs -> the ITC loss over both branches, and the plain logits [B, B]."""
+        images, texts = self.image_branches(image), self.text_branches(text, attention_mask)
+        plain = similarity(images.plain, texts.plain, self.logit_scale)
+        vl = similarity(images.vl, texts.vl, self.logit_vl_scale)
+        return (contrastive_loss(plain) + contrastive_loss(vl)) / 2, plain
+
+    def match_loss(
+        self,
+        image: Tensor,
+        text: Tensor,
+        attention_mask: Tensor,
+        image_of_text: Tensor,
+        text_of_image: Tensor,
+    ) -> Tensor:
+        """ITM: B pairs against each text with a wrong image and each image with a wrong text."""
+        logits = self.match_logits(
+            torch.cat([image, image[image_of_text], image]),
+            torch.cat([text, text, text[text_of_image]]),
+            torch.cat([attention_mask, attention_mask, attention_mask[text_of_image]]),
+        )  # [3 B, 2]
+        labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        labels[: len(image)] = 1
+        return F.cross_entropy(logits.float(), labels)
+
+    def masking_loss(
+        self, image: Tensor, ids: Tensor, labels: Tensor, attention_mask: Tensor
+    ) -> Tensor:
+        """MLM beside the own image, weighted: embedded images, masked ids and labels [B, L]."""
+        logits = self.language_logits(image, self.embed_text(ids), attention_mask)
+        return MLM_WEIGHT * masked_language_loss(logits, labels)
+
+    def _masked(self, ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids with whole words masked, and their labels, both [B, L]."""
+        special = self.tokenizer.special_ids.to(ids.device)
+        maskable = attention_mask.bool() & ~torch.isin(ids, special)
+        continues = self.tokenizer.continuations.to(ids.device)[ids]
+        vocab_size, mask_id = self.config.vocab_size, self.tokenizer.mask_id
+        return mask_whole_words(ids, continues, maskable, mask_id, vocab_size)
+
+    def layers(self) -> list[nn.Module]:
+        return list(self.transformer.blocks)
+
+    def save(self, folder: Path) -> None:
+        write_encoder(folder, self.family, self.config, self)
+        self.tokenizer.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        config = read_config(folder, cls.family, VlmoConfig)
+        weights = folder / WEIGHTS_FILE
+        return cls._build(config, read_checkpoint(weights), str(weights), folder / VOCAB_FILE)
+
+    @classmethod
+    def from_checkpoint(
+        cls, variant: str, weights: Path, tokenizer: Path, image_pixels: int = 224
+    ) -> Self:
+        """The encoder from an official pretraining file and bert-base-uncased's vocab.txt.
+
+        On CPU, in eval mode. Image positions are interpolated where the file was trained on another
+        picture size. Raises InputError for files of another kind, variant or vocabulary.
+        """
+        config = variant_named(variant, PUBLISHED, cls.family)(image_pixels)
+        state = adapt(read_checkpoint(weights, CONTAINERS), config, str(weights))
+        return cls._build(config, state, str(weights), tokenizer)
+
+    @classmethod
+    def _build(cls, config: VlmoConfig, state: StateDict, source: str, tokenizer: Path) -> Self:
+        pieces = WordPieceTokenizer.from_file(tokenizer, config.max_text_tokens)
+        with torch.device("meta"):
+            encoder = cls(config, pieces)
+        load_exactly(encoder, state, source)
+        return encoder.eval()
+
+
+def _trimmed(tokens: TextBatch) -> tuple[Tensor, Tensor]:
+    """Ids and mask without the columns that are padding in every row; no output changes."""
+    mask = tokens["attention_mask"]
+    length = longest(mask.bool())
+    return tokens["tokens"][:, :length], mask[:, :length]
