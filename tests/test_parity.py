@@ -59,7 +59,9 @@ def naive_padding(model, monkeypatch):
 
 def inverted_padding(model, monkeypatch):
     run = model.beit3.encoder.forward
-    model.beit3.encoder.forward = lambda streams, mask: run(streams, None if mask is None else ~mask)
+    model.beit3.encoder.forward = lambda streams, mask: run(
+        streams, None if mask is None else ~mask
+    )
 
 
 def padding_not_zeroed(model, monkeypatch):

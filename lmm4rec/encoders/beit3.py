@@ -53,7 +53,7 @@ def large(image_pixels: int = 224) -> Beit3Config:
 
 
 def tiny(vocab_size: int, max_text_tokens: int = 32) -> Beit3Config:
-    """About a million parameters for 48-pixel pictures, to be trained from scratch."""
+    """Under a million parameters for 48-pixel pictures, to be trained from scratch."""
     return Beit3Config(
         image_pixels=48, patch_pixels=8, vocab_size=vocab_size, unused_vocab_rows=0,
         max_text_tokens=max_text_tokens, text_positions=max_text_tokens + UNUSED_POSITIONS,

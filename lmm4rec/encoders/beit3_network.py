@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmm4rec.encoders.initialisation import initialise
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
@@ -211,7 +212,7 @@ class Beit3Network(nn.Module):
         self.vision_head = nn.Linear(config.width, config.width, bias=False)
         self.language_head = nn.Linear(config.width, config.width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))  # the logarithm of the scale
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], CLS first."""
@@ -240,13 +241,3 @@ class Beit3Network(nn.Module):
         """int64 [B, L] and its padding -> [B, D], L2-normalised in float32."""
         readout = self.text_tokens(tokens, padding_mask)[:, 0]
         return F.normalize(self.language_head(readout).float(), dim=-1)
-
-
-def _initialise(module: nn.Module) -> None:
-    """The official initialisation, for models that are trained from scratch."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02, a=-0.02, b=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, Beit3Backbone):
-        nn.init.normal_(module.text_embed.weight, std=module.text_embed.embedding_dim**-0.5)

@@ -49,13 +49,18 @@ def hard_negatives(
     """One wrong partner per item, drawn with probability softmax(similarity) over the others.
 
     ALBEF (Li et al. 2021, section 3.2) as VLMo uses it: images are drawn before texts, without
-    gradient. Raises InputError for a batch of one, which has no wrong partner.
+    gradient. Raises InputError for a batch of one, which has no wrong partner, and for NaN or inf.
     """
     size = len(logits_per_image)
     if size < 2:
         raise InputError(
             "image-text matching needs wrong pairs but the batch holds 1 pair; "
             "set a batch size of 2 or more"
+        )
+    if not logits_per_image.isfinite().all():
+        raise InputError(
+            "the encoder's similarities are no longer finite: training has diverged; "
+            "lower the learning rate"
         )
     own = torch.eye(size, dtype=torch.bool, device=logits_per_image.device)
     # Left out before the softmax, not after: a confident model's other entries underflow to 0.

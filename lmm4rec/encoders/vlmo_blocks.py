@@ -181,15 +181,3 @@ class Transformer(nn.Module):
         cls = self.cls_token.expand(len(pixels), -1, -1)
         tokens = torch.cat([cls, self.patch_embed(pixels)], dim=1)
         return tokens if self.pos_embed is None else tokens + self.pos_embed
-
-
-def initialise(module: nn.Module) -> None:
-    """Normal of deviation 0.02 cut at it, biases 0: for models that are trained from scratch."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.trunc_normal_(module.weight, std=0.02, a=-0.02, b=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
-    if isinstance(module, Transformer):
-        nn.init.trunc_normal_(module.cls_token, std=0.02, a=-0.02, b=0.02)
-        if module.pos_embed is not None:
-            nn.init.trunc_normal_(module.pos_embed, std=0.02, a=-0.02, b=0.02)

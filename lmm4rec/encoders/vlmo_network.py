@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm4rec.encoders import relative_positions
+from lmm4rec.encoders.initialisation import initialise
 from lmm4rec.encoders.vlmo_blocks import (
     Expert,
     TextEmbeddings,
     Transformer,
     VlmoConfig,
-    initialise,
 )
 
 

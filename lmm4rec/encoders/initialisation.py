@@ -1,0 +1,27 @@
+"""The weights that the unified encoders start from when they are trained from scratch."""
+
+from __future__ import annotations
+
+from torch import nn
+
+TABLE_DEVIATION = 0.02
+
+
+def initialise(module: nn.Module) -> None:
+    """For `nn.Module.apply`: linear maps keep their input's variance, tables start small, biases 0.
+
+    Ours, for tiny models: the official deviation of 0.02 cut at +-0.02 suits a width of 768 and
+    hardly lets a signal through a width of 96, and official BEiT-3 positions of deviation 1 drown
+    its words.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=TABLE_DEVIATION)
+    else:
+        for name in ("cls_token", "pos_embed"):
+            table = getattr(module, name, None)
+            if isinstance(table, nn.Parameter):
+                nn.init.normal_(table, std=TABLE_DEVIATION)
