@@ -70,7 +70,7 @@ def test_other_picture_sizes_have_more_positions():
     assert base["relative_position_bias_table"].shape == (47**2 + 397, 144)
 
 
-# --- small files that look like the published ones -------------------------------------------------
+# --- small files that look like the published ones ---
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +176,7 @@ def test_vlmo_leftovers_of_the_checkpoint_are_adjusted(tmp_path):
     load_vlmo(tmp_path, state, "small_relative")
 
 
-# --- other picture sizes ---------------------------------------------------------------------------
+# --- other picture sizes ---
 
 
 def test_a_checkpoint_serves_other_picture_sizes(tmp_path):
@@ -233,7 +233,7 @@ def test_the_same_size_keeps_the_table():
     assert resize_relative_table(table, 5, 6) is table
 
 
-# --- refused ---------------------------------------------------------------------------------------
+# --- refused ---
 
 
 class Payload:

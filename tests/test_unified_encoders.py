@@ -111,6 +111,16 @@ def test_every_weight_that_matters_learns(encoder):
         assert idle == {"text_embeddings.position_embeddings.weight"}
 
 
+def test_adapters_reach_every_linear_map(encoder):
+    """LoRA replaces modules, so the objective must call each one and not read its weight."""
+    called = set()
+    linear = {name: m for name, m in encoder.named_modules() if isinstance(m, nn.Linear)}
+    for name, module in linear.items():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+    encoder.losses(pictures(2), encoder.tokenizer(TEXTS[:2]))
+    assert called == set(linear)
+
+
 def test_layers_are_the_blocks_from_input_to_output(encoder):
     names = {module: name for name, module in encoder.named_modules()}
     assert [names[layer].rpartition(".")[2] for layer in encoder.layers()] == ["0", "1", "2"]

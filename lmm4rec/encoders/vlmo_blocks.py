@@ -98,8 +98,8 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(tokens, self.qkv.weight, bias)  # [B, T, 3 D]
-        qkv = qkv.view(*tokens.shape[:2], 3, self.heads, -1)
+        # Called as a module, not through its weight: LoRA wraps the module.
+        qkv = (self.qkv(tokens) + bias).view(*tokens.shape[:2], 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, T, D / H]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))  # [B, T, D]

@@ -138,11 +138,13 @@ class VlmoNetwork(nn.Module):
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], before the first block."""
-        return self.transformer.embed(pixels) + self.token_type_embeddings.weight[1]
+        embedded: Tensor = self.transformer.embed(pixels) + self.token_type_embeddings.weight[1]
+        return embedded
 
     def embed_text(self, tokens: Tensor) -> Tensor:
         """int64 [B, L] -> [B, L, D], before the first block; padding is embedded like the rest."""
-        return self.text_embeddings(tokens) + self.token_type_embeddings.weight[0]
+        embedded: Tensor = self.text_embeddings(tokens) + self.token_type_embeddings.weight[0]
+        return embedded
 
     def image_tokens(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded images -> last hidden states before and after the final norm, [B, N + 1, D]."""
