@@ -110,6 +110,9 @@ def test_a_word_whose_beginning_is_cut_off_is_still_a_word():
     continues, maskable = torch.tensor([[0, 1, 1, 0]]).bool(), torch.tensor([[0, 1, 1, 0]]).bool()
     _, labels = masked(torch.tensor([[5, 6, 7, 8]]), continues, maskable)
     assert labels.tolist() == [[-100, 6, 7, -100]]
+    parted = torch.tensor([[0, 0, 0, 1]] * 100).bool(), torch.tensor([[0, 1, 0, 1]] * 100).bool()
+    _, labels = masked(torch.tensor([[5, 6, 7, 8]] * 100), *parted)
+    assert ((labels[:, 1] == -100) != (labels[:, 3] == -100)).any()
 
 
 def test_texts_without_words_cost_nothing():

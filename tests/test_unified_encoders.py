@@ -90,7 +90,7 @@ def test_the_losses_fall_and_repeat_under_a_seed(encoder):
     assert {k: v.item() for k, v in encoder.losses(pixels, tokens).items()} == {
         k: v.item() for k, v in first.items()
     }
-    for _ in range(30):
+    for _ in range(60):
         optimizer.zero_grad()
         sum(encoder.losses(pixels, tokens).values()).backward()
         optimizer.step()
