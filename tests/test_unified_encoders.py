@@ -111,6 +111,20 @@ def test_every_weight_that_matters_learns(encoder):
         assert idle == {"text_embeddings.position_embeddings.weight"}
 
 
+def test_vlmo_guesses_whole_words_and_no_special_token(monkeypatch):
+    encoder, seen = tiny_vlmo(), []
+    real = encoder.masking_loss
+    monkeypatch.setattr(encoder, "masking_loss", lambda *given: seen.append(given) or real(*given))
+    tokens = encoder.tokenizer(["a lampred chair"] * 64)
+    encoder.losses(pictures(64), tokens)
+    _, _, labels, _ = seen[0]
+    guessed = (labels != -100)[:, 1:]
+    pieces = encoder.tokenizer.continuations[tokens["tokens"][:, 1 : labels.shape[1]]]
+    assert pieces[0].tolist() == [False, False, True, True, True, False, False]
+    assert guessed.any(1).all() and not guessed[:, -1].any()
+    assert (guessed[:, 1:5] == guessed[:, 1:2]).all()
+
+
 def test_adapters_reach_every_linear_map(encoder):
     """LoRA replaces modules, so the objective must call each one and not read its weight."""
     called = set()
