@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,18 @@ SCRATCH = Path("data/scratch")
 # Options that several stages share. Paths come from dvc.yaml and nowhere else.
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 output_path = click.Path(path_type=Path)
+
+# What changes speed and never a result: an option or an environment variable, not a parameter.
+device_option = click.option(
+    "--device", default="auto", envvar="LMM4REC_DEVICE", help="auto, cpu or cuda"
+)
+workers_option = click.option(
+    "--workers",
+    default=max(1, min(8, (os.cpu_count() or 1) - 1)),
+    envvar="LMM4REC_WORKERS",
+    type=click.IntRange(min=0),
+    help="processes that decode pictures; 0: none beside this one",
+)
 
 
 def stage(function: Callable[..., None]) -> click.Command:

@@ -25,7 +25,7 @@ SMALL = {
     "run.seeds": [1],
     "training.maximum_epochs": 3,
     "encoders.clip-tiny.weights.pairs": 256,
-    "encoders.clip-tiny.weights.tuning.epochs": 1,
+    "encoders.clip-tiny.weights.epochs": 1,
     "encoders.clip-tiny.finetune.epochs": 1,
 }
 

@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lmm4rec.errors import InputError
+
 # What a tokenizer returns and `encode_texts` takes: named tensors, each [B, ...].
 TextBatch = dict[str, Tensor]
 
@@ -72,6 +74,14 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def load(cls, folder: Path) -> Self:
         """Rebuild the encoder from a folder written by `save`, in eval mode, float32, on CPU."""
+
+    @classmethod
+    def tiny(cls, texts: Sequence[str]) -> Self:
+        """A small encoder for 48-pixel pictures, to be trained from scratch.
+
+        Weights come from torch's global generator; a vocabulary may be learned from `texts`.
+        """
+        raise InputError(f"{cls.family} has no tiny variant; name another family to pre-train")
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,61 @@
+"""Adapt an encoder to a catalogue's own pictures and texts; no interaction is read."""
+
+from pathlib import Path
+
+import click
+
+from stages.command import (
+    PARAMS,
+    SCRATCH,
+    device_option,
+    existing_folder,
+    output_path,
+    stage,
+    workers_option,
+)
+
+
+@stage
+@click.option("--encoder", required=True, help="a name under `encoders` in params.yaml")
+@click.option("--weights", required=True, type=existing_folder)
+@click.option("--corpus", required=True, type=existing_folder)
+@click.option("--images", required=True, type=existing_folder)
+@click.option("--output", required=True, type=output_path)
+@click.option("--curve", required=True, type=output_path, help="CSV with a row per epoch")
+@device_option
+@workers_option
+def main(
+    encoder: str,
+    weights: Path,
+    corpus: Path,
+    images: Path,
+    output: Path,
+    curve: Path,
+    device: str,
+    workers: int,
+) -> None:
+    import shutil
+
+    from lmm4rec.catalogue import Catalogue
+    from lmm4rec.devices import choose_device
+    from lmm4rec.encoders import load_encoder
+    from lmm4rec.encoders.tuning import TuningConfig, tune_encoder, write_curve
+    from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
+    from lmm4rec.params import find, read_params, read_section
+
+    config = read_section(PARAMS, f"encoders.{encoder}.finetune", TuningConfig)
+    revision = find(read_params(PARAMS), f"encoders.{encoder}.revision", PARAMS)
+    source = Catalogue(corpus, images).in_memory()
+    model = load_encoder(weights)
+    files = (corpus / "items.parquet", images / "images.parquet", weights)
+    shaped_by = (config.model_dump(mode="json"), revision, [fingerprint(file) for file in files])
+    scratch = scratch_folder(SCRATCH, "finetune", *shaped_by, device)
+    rows = tune_encoder(model, source, config, scratch, choose_device(device), workers)
+    with whole_folder(output) as folder:
+        model.save(folder)
+    write_curve(curve, rows)
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Put an encoder's weights into a folder: fetch the published ones, or train a tiny one."""
+
+from pathlib import Path
+
+import click
+
+from stages.command import PARAMS, SCRATCH, device_option, output_path, stage, workers_option
+
+
+@stage
+@click.option("--encoder", required=True, help="a name under `encoders` in params.yaml")
+@click.option("--output", required=True, type=output_path)
+@device_option
+@workers_option
+def main(encoder: str, output: Path, device: str, workers: int) -> None:
+    import shutil
+
+    from lmm4rec.devices import choose_device
+    from lmm4rec.encoders.weights import Workshop, read_weights
+    from lmm4rec.folders import scratch_folder, whole_folder
+    from lmm4rec.sources.demo_world import captioned_pictures
+
+    weights = read_weights(PARAMS, encoder)
+    scratch = scratch_folder(SCRATCH, "weights", weights.model_dump(mode="json"))
+    made = weights.make(Workshop(scratch, choose_device(device), workers, captioned_pictures))
+    with whole_folder(output) as folder:
+        made.save(folder)
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main()
