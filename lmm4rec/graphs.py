@@ -30,8 +30,8 @@ def symmetric_adjacency(interactions: csr_array) -> SparseMatrix:
 
     Isolated nodes have zero rows.
     """
-    user_scale = _inverse_root(interactions.sum(axis=1))
-    item_scale = _inverse_root(interactions.sum(axis=0))
+    user_scale = inverse_root(interactions.sum(axis=1))
+    item_scale = inverse_root(interactions.sum(axis=0))
     coo = interactions.tocoo()
     values = coo.data * user_scale[coo.row] * item_scale[coo.col]
     scaled = csr_array((values.astype(np.float32), (coo.row, coo.col)), shape=interactions.shape)
@@ -99,9 +99,9 @@ class _LightConvolutionRows(torch.autograd.Function):
         return gradient, None, None, None
 
 
-def _inverse_root(degrees: np.ndarray) -> np.ndarray:
-    """degrees^-1/2, zero for isolated nodes."""
-    with np.errstate(divide="ignore"):
+def inverse_root(degrees: np.ndarray) -> np.ndarray:
+    """degrees^-1/2; zero for isolated nodes, as for sums of weights that are negative."""
+    with np.errstate(divide="ignore", invalid="ignore"):
         scale = 1.0 / np.sqrt(degrees)
     scale[~np.isfinite(scale)] = 0.0
     return scale
