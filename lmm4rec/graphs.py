@@ -99,6 +99,41 @@ class _LightConvolutionRows(torch.autograd.Function):
         return gradient, None, None, None
 
 
+def propagated_rows(graph: SparseMatrix, nodes: Tensor, n_layers: int, rows: Tensor) -> Tensor:
+    """Rows of S^L X: distinct [R] -> [R, D]. The graph may be directed.
+
+    Equal to indexing L products, but the last one is computed for those rows alone, and the first
+    of the backward pass from them alone.
+    """
+    propagated: Tensor = _PropagatedRows.apply(nodes, rows, graph, n_layers)
+    return propagated
+
+
+class _PropagatedRows(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, nodes: Tensor, rows: Tensor, graph: SparseMatrix, n_layers: int
+    ) -> Tensor:
+        ctx.graph, ctx.n_layers, ctx.n_nodes = graph, n_layers, len(nodes)
+        ctx.save_for_backward(rows)
+        if n_layers == 0:
+            return nodes[rows]
+        for _ in range(n_layers - 1):
+            nodes = graph.times(nodes)
+        return graph.rows_times(rows, nodes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (rows,), (few,) = ctx.saved_tensors, gradients
+        if ctx.n_layers == 0:
+            gradient = few.new_zeros(ctx.n_nodes, few.shape[1]).index_copy_(0, rows, few)
+        else:
+            gradient = ctx.graph.T.times_scattered(rows, few)
+            for _ in range(ctx.n_layers - 1):
+                gradient = ctx.graph.T.times(gradient)
+        return gradient, None, None, None
+
+
 def inverse_root(degrees: np.ndarray) -> np.ndarray:
     """degrees^-1/2; zero for isolated nodes, as for sums of weights that are negative."""
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -28,3 +28,18 @@ def embedding_norms(*embeddings: Tensor) -> Tensor:
 def row_scores(left: Tensor, right: Tensor) -> Tensor:
     """Inner product of row b of both: [B, D], [B, D] -> [B]."""
     return torch.linalg.vecdot(left, right)
+
+
+def half_squared_norms(*embeddings: Tensor) -> Tensor:
+    """L2REG: half the squared Frobenius norms, summed, over the row count of the last argument.
+
+    The reference divides by the batch size of the protocol even in an epoch's short last batch;
+    here that batch weighs per row like any other.
+    """
+    squares = [embedding.square().sum() for embedding in embeddings]
+    return 0.5 * torch.stack(squares).sum() / embeddings[-1].shape[0]
+
+
+def cosine_loss(online: Tensor, target: Tensor) -> Tensor:
+    """1 - mean cosine of row b of both (BYOL-style): no gradient reaches the target. [B, D] each"""
+    return 1.0 - F.cosine_similarity(online, target.detach(), dim=1).mean()
