@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Models that read features: run once per features folder (run.recommenders in params.yaml).
 CONTENT = {
+    "bm3": "bm3:BM3",
     "freedom": "freedom:FREEDOM",
     "itemknn": "itemknn:ItemKNN",
     "vbpr": "vbpr:VBPR",

@@ -21,13 +21,12 @@ Scale: the neighbour search reads the features I / 1000 times or so, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmm4rec.corpus import Pairs, TrainingView
 from lmm4rec.features import Features
@@ -49,7 +48,7 @@ from lmm4rec.recommenders.base import (
 )
 from lmm4rec.recommenders.batches import distinct_nodes
 from lmm4rec.recommenders.losses import bpr_loss, row_scores
-from lmm4rec.recommenders.projections import ContentProjection
+from lmm4rec.recommenders.projections import ContentProjections
 from lmm4rec.sparse import SparseMatrix
 
 
@@ -79,13 +78,8 @@ class FREEDOM(Recommender):
         self.thinned = self.adjacency  # until an epoch begins
         self.item_graph = _item_graph(parts, config)
         self.table = id_table(view, config.dimensions)  # [N, D] users, then items
-        self.projections = nn.ModuleDict(
-            {
-                name: ContentProjection(
-                    part, config.dimensions, train_features=config.train_features
-                )
-                for name, part in parts.items()
-            }
+        self.projections = ContentProjections(
+            parts, config.dimensions, train_features=config.train_features
         )
 
     def begin_epoch(self, generator: np.random.Generator) -> None:
@@ -108,14 +102,11 @@ class FREEDOM(Recommender):
         user = final[nodes.users]  # [B, D]
         item = final[first_item:] + similar
         terms = {"bpr": _bpr(user, item, positives, negatives)}
-        for name, projection in self._projections():
+        for name, projection in self.projections.items():
             projected = projection.rows(items)
             loss = _bpr(user, projected, positives, negatives)
             terms[f"bpr_{name}"] = self.config.content_weight * loss
         return terms
-
-    def _projections(self) -> Iterable[tuple[str, ContentProjection]]:
-        return self.projections.items()  # type: ignore[return-value]
 
     @torch.no_grad()
     def vectors(self) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,9 @@ Shapes: I items, C content dims, D dims, R rows.
 
 from __future__ import annotations
 
+from collections.abc import ItemsView, ValuesView
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 
@@ -35,3 +38,21 @@ class ContentProjection(nn.Module):
         """Some items: [R] -> [R, D]; index_select copies whole rows, faster than plain indexing."""
         projected: Tensor = self.linear(self.features.index_select(0, rows))
         return projected
+
+
+class ContentProjections(nn.ModuleDict):
+    """One projection per modality, in the order of `parts`; torch's default initial weights."""
+
+    def __init__(self, parts: dict[str, Tensor], dims: int, *, train_features: bool) -> None:
+        super().__init__(
+            {
+                name: ContentProjection(part, dims, train_features=train_features)
+                for name, part in parts.items()
+            }
+        )
+
+    if TYPE_CHECKING:  # a ModuleDict's values are Modules to a type checker
+
+        def __getitem__(self, name: str) -> ContentProjection: ...
+        def items(self) -> ItemsView[str, ContentProjection]: ...
+        def values(self) -> ValuesView[ContentProjection]: ...
