@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import block_array, csr_array
+from scipy.sparse import block_array, csr_array, diags_array, eye_array
 from torch import Tensor
 
 from lmm4rec.corpus import Pairs, TrainingView
@@ -41,6 +41,17 @@ def symmetric_adjacency(interactions: csr_array) -> SparseMatrix:
 def adjacency_of(view: TrainingView) -> SparseMatrix:
     """The symmetric adjacency of a corpus's training interactions."""
     return symmetric_adjacency(interaction_matrix(view.train, view.n_users, view.n_items))
+
+
+def row_stochastic_adjacency(interactions: csr_array) -> SparseMatrix:
+    """(D + I)^-1 (A + I) of the bipartite graph, [N, N]: means over neighbours and the node itself.
+
+    Directed; an isolated node has itself alone.
+    """
+    joined = block_array([[None, interactions], [interactions.T, None]], format="csr")
+    looped = csr_array(joined + eye_array(joined.shape[0], dtype=np.float32))
+    scale = diags_array((1 / looped.sum(axis=1)).astype(np.float32))
+    return SparseMatrix(csr_array(scale @ looped))
 
 
 def light_convolution(adjacency: SparseMatrix, nodes: Tensor, n_layers: int) -> Tensor:

@@ -19,6 +19,7 @@ CONTENT = {
     "bm3": "bm3:BM3",
     "freedom": "freedom:FREEDOM",
     "itemknn": "itemknn:ItemKNN",
+    "lattice": "lattice:LATTICE",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).
