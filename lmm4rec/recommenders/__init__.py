@@ -20,6 +20,7 @@ CONTENT = {
     "freedom": "freedom:FREEDOM",
     "itemknn": "itemknn:ItemKNN",
     "lattice": "lattice:LATTICE",
+    "mgcn": "mgcn:MGCN",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).
