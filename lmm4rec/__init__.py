@@ -5,3 +5,7 @@ import os
 # numba's own pool sleeps between kernels; its OpenMP pool spins and takes the cores from BLAS and
 # torch (a validation pass took 1.5 s instead of 0.7 s). Must be set before numba is imported.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
+
+# Large tensors on large pages, where the kernel grants them on request: the gradient of a trained
+# feature matrix is 300 MB of fresh memory a step. Read by torch at its first allocation.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -91,19 +91,22 @@ def train(
     sampler = TripleSampler(view.train, view.n_users, seed)
     validator = Validator(view, config.validation_cutoff)
     optimizer = _adam(model)
-    history, best = History(), _vectors(model, view)
+    history, best = History(), _copied(model.vectors(), view)
     progress = tqdm(range(1, config.maximum_epochs + 1), unit="epoch", disable=None)
     for epoch in progress:
         model.begin_epoch(np.random.default_rng([seed, epoch]))
+        for group in optimizer.param_groups:
+            group["lr"] = model.config.learning_rate * model.learning_rate_factor(epoch)
         history.losses.append(_run_epoch(model, optimizer, sampler, epoch, config, device))
         if epoch % config.validate_every and epoch != config.maximum_epochs:
             continue
-        recall = validator.recall(*_finite(model.vectors(), epoch))
+        vectors = _finite(model.vectors(), epoch)
+        recall = validator.recall(*vectors)
         history.validation.append((epoch, recall))
         progress.set_postfix(recall=f"{recall:.4f}", best=f"{history.best_recall:.4f}")
         if recall > history.best_recall:
             history.best_epoch, history.best_recall = epoch, recall
-            best = _vectors(model, view)
+            best = _copied(vectors, view)
         elif _validations_since(history) >= config.patience:
             break
     progress.close()
@@ -159,9 +162,9 @@ def _adam(model: Recommender) -> torch.optim.Adam:
     )
 
 
-def _vectors(model: Recommender, view: TrainingView) -> Vectors:
+def _copied(vectors: tuple[Tensor, Tensor], view: TrainingView) -> Vectors:
     """A copy that later steps do not touch."""
-    users, items = (part.detach().cpu().numpy().copy() for part in model.vectors())
+    users, items = (part.detach().cpu().numpy().copy() for part in vectors)
     return Vectors(view.user_ids, view.item_ids, users, items)
 
 

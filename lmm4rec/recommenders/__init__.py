@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 # Models that read features: run once per features folder (run.recommenders in params.yaml).
 CONTENT = {
+    "bm3": "bm3:BM3",
+    "freedom": "freedom:FREEDOM",
     "itemknn": "itemknn:ItemKNN",
+    "lattice": "lattice:LATTICE",
+    "mgcn": "mgcn:MGCN",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).

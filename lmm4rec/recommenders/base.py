@@ -57,6 +57,10 @@ class Recommender(nn.Module, ABC):
     def begin_epoch(self, generator: np.random.Generator) -> None:
         """Draw what is random per epoch (edge dropout, masks); called before its first batch."""
 
+    def learning_rate_factor(self, epoch: int) -> float:
+        """What the learning rate is multiplied with in an epoch, the first of which is 1."""
+        return 1.0
+
     @abstractmethod
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         """Named scalar terms, each times its weight, of B triples; their sum is the loss."""

@@ -19,6 +19,17 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     return F.softplus(negative_scores - positive_scores).mean()
 
 
+def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+    """Mean over b of -log( exp(x_b . y_b / t) / sum_c exp(x_b . y_c / t) ): [B, D], [B, D].
+
+    One direction (van den Oord et al., 2018): row b of `left` is to find row b of `right` among
+    the rows of the batch. Rows are taken as they are; normalise them first for cosines. A row that
+    the batch repeats counts among its own negatives. Memory: B x B.
+    """
+    logits = left @ right.T / temperature  # [B, B]
+    return F.cross_entropy(logits, torch.arange(len(left), device=left.device))
+
+
 def embedding_norms(*embeddings: Tensor) -> Tensor:
     """EMBREG: Frobenius norms, not squared, summed, over the row count of the last argument."""
     norms = [torch.linalg.vector_norm(embedding) for embedding in embeddings]
@@ -28,3 +39,18 @@ def embedding_norms(*embeddings: Tensor) -> Tensor:
 def row_scores(left: Tensor, right: Tensor) -> Tensor:
     """Inner product of row b of both: [B, D], [B, D] -> [B]."""
     return torch.linalg.vecdot(left, right)
+
+
+def half_squared_norms(*embeddings: Tensor) -> Tensor:
+    """L2REG: half the squared Frobenius norms, summed, over the row count of the last argument.
+
+    The reference divides by the batch size of the protocol even in an epoch's short last batch;
+    here that batch weighs per row like any other.
+    """
+    squares = [embedding.square().sum() for embedding in embeddings]
+    return 0.5 * torch.stack(squares).sum() / embeddings[-1].shape[0]
+
+
+def cosine_loss(online: Tensor, target: Tensor) -> Tensor:
+    """1 - mean cosine of row b of both (BYOL-style): no gradient reaches the target. [B, D] each"""
+    return 1.0 - F.cosine_similarity(online, target.detach(), dim=1).mean()
