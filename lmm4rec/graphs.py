@@ -89,14 +89,14 @@ class _LightConvolutionRows(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.adjacency, ctx.n_layers = adjacency, n_layers
         ctx.save_for_backward(rows)
-        first = nodes[rows]
+        first = nodes.index_select(0, rows)
         total, layer = first.clone(), nodes
         for depth in range(n_layers):
             if depth == n_layers - 1:
                 total += adjacency.rows_times(rows, layer)
             else:
                 layer = adjacency.times(layer)
-                total += layer[rows]
+                total += layer.index_select(0, rows)
         return first, total / (n_layers + 1)
 
     @staticmethod

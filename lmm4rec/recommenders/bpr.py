@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
 from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
-from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.batches import distinct_nodes, take
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 
 
@@ -39,11 +39,11 @@ class BPR(Recommender):
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         nodes = distinct_nodes(users, positives, negatives, self.n_users)
-        rows = self.table[nodes.rows]
+        rows = take(self.table, nodes.rows)
         user, positive, negative = (
-            rows[nodes.users],
-            rows[nodes.positives],
-            rows[nodes.negatives],
+            take(rows, nodes.users),
+            take(rows, nodes.positives),
+            take(rows, nodes.negatives),
         )  # [B, D] each
         penalty = self.config.regularisation * embedding_norms(user, positive, negative)
         return {

@@ -19,7 +19,7 @@ from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
 from lmm4rec.graphs import adjacency_of, light_convolution, light_convolution_rows
 from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.batches import distinct_nodes, take
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 
 
@@ -46,12 +46,11 @@ class LightGCN(Recommender):
         first, final = light_convolution_rows(
             self.adjacency, self.table, self.config.layers, nodes.rows
         )  # [R, D] each
-        user, positive, negative = nodes.users, nodes.positives, nodes.negatives
-        penalty = embedding_norms(first[user], first[positive], first[negative])
+        places = nodes.users, nodes.positives, nodes.negatives
+        user, positive, negative = (take(final, rows) for rows in places)  # [B, D] each
+        penalty = embedding_norms(*(take(first, rows) for rows in places))
         return {
-            "bpr": bpr_loss(
-                row_scores(final[user], final[positive]), row_scores(final[user], final[negative])
-            ),
+            "bpr": bpr_loss(row_scores(user, positive), row_scores(user, negative)),
             "regularisation": self.config.regularisation * penalty,
         }
 

@@ -26,7 +26,7 @@ from lmm4rec.recommenders.base import (
     TrainedConfig,
     content,
 )
-from lmm4rec.recommenders.batches import distinct_items
+from lmm4rec.recommenders.batches import distinct_items, take
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 
 
@@ -55,13 +55,12 @@ class VBPR(Recommender):
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         items = distinct_items(positives, negatives)
-        # index_select copies whole rows; plain indexing takes half as long again.
-        projected = self.projection(self.features.index_select(0, items.rows))  # [R, D]
-        vectors = torch.cat([self.items[items.rows], projected], dim=1)  # [R, 2D]
+        projected = self.projection(take(self.features, items.rows))  # [R, D]
+        vectors = torch.cat([take(self.items, items.rows), projected], dim=1)  # [R, 2D]
         user, positive, negative = (
-            self.users[users],
-            vectors[items.positives],
-            vectors[items.negatives],
+            take(self.users, users),
+            take(vectors, items.positives),
+            take(vectors, items.negatives),
         )  # [B, 2D] each
         penalty = self.config.regularisation * embedding_norms(user, positive, negative)
         return {
