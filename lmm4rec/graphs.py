@@ -25,16 +25,22 @@ def interaction_matrix(pairs: Pairs, n_users: int, n_items: int) -> csr_array:
     return matrix
 
 
+def normalised_interactions(interactions: csr_array) -> csr_array:
+    """D_u^-1/2 R D_i^-1/2, [U, I]: the upper right block of the symmetric adjacency."""
+    user_scale = _inverse_root(interactions.sum(axis=1))
+    item_scale = _inverse_root(interactions.sum(axis=0))
+    per_edge = np.repeat(user_scale, np.diff(interactions.indptr))
+    values = interactions.data * per_edge * item_scale[interactions.indices]
+    parts = (values.astype(np.float32), interactions.indices, interactions.indptr)
+    return csr_array(parts, shape=interactions.shape)
+
+
 def symmetric_adjacency(interactions: csr_array) -> SparseMatrix:
     """D^-1/2 A D^-1/2 of the bipartite graph, [N, N], no self loops (LightGCN, eq. 8).
 
     Isolated nodes have zero rows.
     """
-    user_scale = _inverse_root(interactions.sum(axis=1))
-    item_scale = _inverse_root(interactions.sum(axis=0))
-    coo = interactions.tocoo()
-    values = coo.data * user_scale[coo.row] * item_scale[coo.col]
-    scaled = csr_array((values.astype(np.float32), (coo.row, coo.col)), shape=interactions.shape)
+    scaled = normalised_interactions(interactions)
     return SparseMatrix(csr_array(block_array([[None, scaled], [scaled.T, None]])), symmetric=True)
 
 

@@ -47,7 +47,9 @@ def test_stages_named_in_the_readme_exist() -> None:
 
 def test_parameters_named_in_the_readme_exist() -> None:
     params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    keys = re.findall(r"\b((?:recommenders|encoders|run|training|datasets)\.[a-z0-9_.-]+[a-z0-9])", README)
+    keys = re.findall(
+        r"\b((?:recommenders|encoders|run|training|datasets)\.[a-z0-9_.-]+[a-z0-9])", README
+    )
     assert keys
     for key in keys:
         here = params
@@ -58,5 +60,7 @@ def test_parameters_named_in_the_readme_exist() -> None:
 
 def test_every_table_of_the_report_stands_in_the_readme_as_it_was_made() -> None:
     """The demo's numbers are copied from a run's results.md, whole lines and unrounded."""
-    rows = [line for line in README.splitlines() if re.match(r"\| \w+ \| [\w-]+ \| 0\.\d{4} ± ", line)]
+    rows = [
+        line for line in README.splitlines() if re.match(r"\| \w+ \| [\w-]+ \| 0\.\d{4} ± ", line)
+    ]
     assert len(rows) >= 8

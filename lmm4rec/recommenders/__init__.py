@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Models that read features: run once per features folder (run.recommenders in params.yaml).
 CONTENT = {
     "itemknn": "itemknn:ItemKNN",
+    "slmrec": "slmrec:SLMRec",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).

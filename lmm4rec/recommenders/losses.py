@@ -19,6 +19,17 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     return F.softplus(negative_scores - positive_scores).mean()
 
 
+def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+    """Mean over b of -log( exp(x_b . y_b / t) / sum_c exp(x_b . y_c / t) ): [B, D], [B, D].
+
+    One direction (van den Oord et al., 2018): row b of `left` is to find row b of `right` among
+    the rows of the batch. Rows are taken as they are; normalise them first for cosines. A row that
+    the batch repeats counts among its own negatives. Memory: B x B.
+    """
+    logits = left @ right.T / temperature  # [B, B]
+    return F.cross_entropy(logits, torch.arange(len(left), device=left.device))
+
+
 def embedding_norms(*embeddings: Tensor) -> Tensor:
     """EMBREG: Frobenius norms, not squared, summed, over the row count of the last argument."""
     norms = [torch.linalg.vector_norm(embedding) for embedding in embeddings]
