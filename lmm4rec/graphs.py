@@ -44,6 +44,17 @@ def symmetric_adjacency(interactions: csr_array) -> SparseMatrix:
     return SparseMatrix(csr_array(block_array([[None, scaled], [scaled.T, None]])), symmetric=True)
 
 
+def mean_adjacency(interactions: csr_array) -> SparseMatrix:
+    """D^-1 A of the bipartite graph, [N, N]: row n times X is the mean over n's neighbours.
+
+    No self loops; isolated nodes have zero rows.
+    """
+    adjacency = csr_array(block_array([[None, interactions], [interactions.T, None]]))
+    degrees = np.diff(adjacency.indptr)
+    adjacency.data = np.repeat(1.0 / np.maximum(degrees, 1), degrees)
+    return SparseMatrix(adjacency)
+
+
 def adjacency_of(view: TrainingView) -> SparseMatrix:
     """The symmetric adjacency of a corpus's training interactions."""
     return symmetric_adjacency(interaction_matrix(view.train, view.n_users, view.n_items))

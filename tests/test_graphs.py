@@ -14,6 +14,7 @@ from lmm4rec.graphs import (
     interaction_matrix,
     light_convolution,
     light_convolution_rows,
+    mean_adjacency,
     symmetric_adjacency,
 )
 from lmm4rec.sparse import SparseMatrix
@@ -54,6 +55,17 @@ def test_symmetric_normalisation_by_hand() -> None:
     expected[0, 3] = expected[3, 0] = 1 / np.sqrt(2 * 2)
     expected[1, 3] = expected[3, 1] = 1 / np.sqrt(1 * 2)
     torch.testing.assert_close(dense, expected)
+
+
+def test_mean_adjacency_by_hand() -> None:
+    """User 0 has items 0 and 1, user 1 has item 1; item 2 is isolated."""
+    matrix = interaction_matrix(pairs([(0, 0), (0, 1), (1, 1)]), 2, 3)
+    graph = mean_adjacency(matrix)
+    expected = torch.zeros(5, 5)
+    expected[0, 2] = expected[0, 3] = expected[3, 0] = expected[3, 1] = 0.5
+    expected[1, 3] = expected[2, 0] = 1.0
+    torch.testing.assert_close(graph.on(torch.device("cpu")).to_dense(), expected)
+    torch.testing.assert_close(graph.T.on(torch.device("cpu")).to_dense(), expected.T)
 
 
 @pytest.mark.parametrize("n_layers", [0, 1, 2, 3])

@@ -25,6 +25,9 @@ PROTOCOL = TrainingConfig(
     batch_size=64, maximum_epochs=60, patience=60, validate_every=1, validation_cutoff=5
 )
 CPU = torch.device("cpu")
+# Of 64 items in a batch a user of the toy has about 19 in training: a softmax over the batch cannot
+# fall below log 20 = 3.0 from the log 64 = 4.2 of a guess.
+LOSS_FALLS_TO = {"slmrec": 0.8}
 
 
 def section(name: str, **changes: Any) -> Any:
@@ -70,7 +73,7 @@ def test_loss_falls_and_the_best_epoch_is_kept(name: str) -> None:
     if history is None:
         return
     totals = [sum(terms.values()) for terms in history.losses]
-    assert np.mean(totals[-5:]) < 0.7 * totals[0]
+    assert np.mean(totals[-5:]) < LOSS_FALLS_TO.get(name, 0.7) * totals[0]
     assert history.best_recall == max(recall for _, recall in history.validation)
     first_best = next(
         epoch for epoch, recall in history.validation if recall == history.best_recall

@@ -21,6 +21,8 @@ CONTENT = {
     "itemknn": "itemknn:ItemKNN",
     "lattice": "lattice:LATTICE",
     "mgcn": "mgcn:MGCN",
+    "mmgcn": "mmgcn:MMGCN",
+    "slmrec": "slmrec:SLMRec",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).
