@@ -20,6 +20,7 @@ CONTENT = {
     "freedom": "freedom:FREEDOM",
     "itemknn": "itemknn:ItemKNN",
     "lattice": "lattice:LATTICE",
+    "lgmrec": "lgmrec:LGMRec",
     "mgcn": "mgcn:MGCN",
     "mmgcn": "mmgcn:MMGCN",
     "slmrec": "slmrec:SLMRec",
