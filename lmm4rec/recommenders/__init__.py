@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Models that read features: run once per features folder (run.recommenders in params.yaml).
 CONTENT = {
     "itemknn": "itemknn:ItemKNN",
+    "mmgcl": "mmgcl:MMGCL",
     "mmgcn": "mmgcn:MMGCN",
     "slmrec": "slmrec:SLMRec",
     "vbpr": "vbpr:VBPR",
