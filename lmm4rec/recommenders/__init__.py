@@ -20,6 +20,7 @@ CONTENT = {
     "mmgcl": "mmgcl:MMGCL",
     "mmgcn": "mmgcn:MMGCN",
     "slmrec": "slmrec:SLMRec",
+    "ugt": "ugt:UGT",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).
