@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from scipy.sparse import csr_array
@@ -103,9 +105,11 @@ def test_info_nce_by_hand() -> None:
     """Logits (2, 0) and (0, 2) at temperature 0.5: log(1 + e^-2) = 0.126928 for both rows."""
     rows = torch.eye(2)
     assert info_nce(rows, rows, 0.5).item() == pytest.approx(0.1269280)
-    # Left 0 sees (0, 1): its own scores less; left 1 sees (0, 3).
+    # Row 0 (1) sees 0, its own, and 1; row 1 (3) sees 0 and 3, its own.
     left, right = torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])
-    expected = (
-        torch.tensor([1.0, 0.0]).logsumexp(0) - 0 + torch.tensor([0.0, 3.0]).logsumexp(0) - 3
-    ) / 2
-    assert info_nce(left, right, 1.0).item() == pytest.approx(expected.item())
+    expected = (math.log(1 + math.e) + math.log(1 + math.exp(-3))) / 2
+    assert info_nce(left, right, 1.0).item() == pytest.approx(expected)
+    # A further negative of each row: 2 for row 0, 3 x -1 for row 1.
+    others = [torch.tensor([[2.0], [-1.0]])]
+    expected = math.log(1 + math.e + math.exp(2)) + math.log(1 + math.exp(-3) + math.exp(-6))
+    assert info_nce(left, right, 1.0, others).item() == pytest.approx(expected / 2)

@@ -22,8 +22,10 @@ CONTENT = {
     "lattice": "lattice:LATTICE",
     "lgmrec": "lgmrec:LGMRec",
     "mgcn": "mgcn:MGCN",
+    "mmgcl": "mmgcl:MMGCL",
     "mmgcn": "mmgcn:MMGCN",
     "slmrec": "slmrec:SLMRec",
+    "ugt": "ugt:UGT",
     "vbpr": "vbpr:VBPR",
 }
 # Models that use ids only: run once per dataset (run.id_recommenders).

@@ -5,6 +5,8 @@ Shapes: B batch, D dims.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,15 +21,22 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     return F.softplus(negative_scores - positive_scores).mean()
 
 
-def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    left: Tensor, right: Tensor, temperature: float, others: Iterable[Tensor] = ()
+) -> Tensor:
     """Mean over b of -log( exp(x_b . y_b / t) / sum_c exp(x_b . y_c / t) ): [B, D], [B, D].
 
     One direction (van den Oord et al., 2018): row b of `left` is to find row b of `right` among
-    the rows of the batch. Rows are taken as they are; normalise them first for cosines. A row that
-    the batch repeats counts among its own negatives. Memory: B x B.
+    the rows of the batch, and among row b of each of `others` [B, D]. Rows are taken as they are;
+    normalise them first for cosines. A row that the batch repeats counts among its own negatives.
+    Memory: B x B.
     """
-    logits = left @ right.T / temperature  # [B, B]
-    return F.cross_entropy(logits, torch.arange(len(left), device=left.device))
+    logits = left @ right.T  # [B, B]
+    own = [row_scores(left, other)[:, None] for other in others]  # [B, 1] each
+    if own:
+        logits = torch.cat([logits, *own], dim=1)
+    targets = torch.arange(len(left), device=left.device)
+    return F.cross_entropy(logits / temperature, targets)
 
 
 def embedding_norms(*embeddings: Tensor) -> Tensor:
