@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -25,12 +25,18 @@ from lmm4rec.encoders.checkpoints import (
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
 from lmm4rec.encoders.pictures import RandomSquare, SquashToSquare
 from lmm4rec.encoders.positions import resize_grid
-from lmm4rec.encoders.sentencepiece_tokens import MODEL_FILE, SentencePieceTokenizer
+from lmm4rec.encoders.sentencepiece_tokens import (
+    MODEL_FILE,
+    SentencePieceTokenizer,
+    train_sentencepiece,
+)
 from lmm4rec.encoders.texts import longest
 from lmm4rec.errors import InputError
 
 VISION_POSITIONS = "beit3.encoder.embed_positions.A.weight"
 PRETRAINING_HEADS = ("mlm_head.", "mim_head.", "beit3.encoder.output_projection.")
+TINY_VOCABULARY = 1000  # entries that `Beit3.tiny` learns
+TINY_TEXT_TOKENS = 32
 RETRIEVAL_HEADS = ("vision_head.weight", "language_head.weight", "logit_scale")
 
 
@@ -113,6 +119,11 @@ class Beit3(Beit3Network, Encoder):
     def save(self, folder: Path) -> None:
         write_encoder(folder, self.family, self.config, self)
         self.tokenizer.save(folder)
+
+    @classmethod
+    def tiny(cls, texts: Sequence[str]) -> Self:
+        pieces = train_sentencepiece(texts, TINY_VOCABULARY, TINY_TEXT_TOKENS)
+        return cls(tiny(pieces.size, TINY_TEXT_TOKENS), pieces)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

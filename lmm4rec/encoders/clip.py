@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from pydantic import field_validator
 from torch import Tensor, nn
 
 from lmm4rec.encoders.base import Encoder, TextBatch
@@ -28,6 +30,7 @@ from lmm4rec.encoders.clip_network import (
     Settings,
     blocks_by_depth,
     build_network,
+    encode_text,
     saved_tokenizer,
 )
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
@@ -43,14 +46,30 @@ class ClipConfig(Section):
     model: Settings  # its `model_cfg`: embed_dim, vision_cfg, text_cfg, quick_gelu, ...
     preprocess: Settings  # its `preprocess_cfg`: size, mean, std, interpolation, resize_mode
 
+    @field_validator("model")
+    @classmethod
+    def _has_both_towers(cls, model: Settings) -> Settings:
+        missing = [name for name in ("embed_dim", "vision_cfg", "text_cfg") if name not in model]
+        if missing:
+            raise ValueError(f"lacks {missing[0]}; run stage weights again")
+        return model
+
+    @field_validator("preprocess")
+    @classmethod
+    def _is_complete(cls, preprocess: Settings) -> Settings:
+        if preprocess.keys() != asdict(PreprocessCfg()).keys():
+            raise ValueError("is not open_clip's preprocess_cfg; run stage weights again")
+        return preprocess
+
 
 def tiny(max_text_tokens: int = 32) -> ClipConfig:
     """3.6 M parameters, 3.2 M of them the token table, for 48-pixel pictures."""
     return ClipConfig(
         model={
             "embed_dim": 64,
+            "custom_text": True,  # the text tower as a module of its own, which takes short texts
             "vision_cfg": {
-                "image_size": 48, "patch_size": 8, "width": 96, "head_width": 32, "layers": 3,
+                "image_size": 48, "patch_size": 12, "width": 96, "head_width": 32, "layers": 3,
             },
             "text_cfg": {
                 "context_length": max_text_tokens, "vocab_size": VOCABULARY,
@@ -92,7 +111,7 @@ class Clip(Encoder):
         return F.normalize(self.model.encode_image(pixels).float(), dim=-1)
 
     def encode_texts(self, tokens: TextBatch) -> Tensor:
-        return F.normalize(self.model.encode_text(tokens["tokens"]).float(), dim=-1)
+        return F.normalize(encode_text(self.model, tokens["tokens"]).float(), dim=-1)
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
         """`itc`: symmetric InfoNCE, or SigLIP's sigmoid loss where the network has a logit bias.

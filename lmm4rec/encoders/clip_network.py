@@ -13,10 +13,10 @@ from typing import Any
 
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from lmm4rec.encoders.base import TextBatch
-from lmm4rec.encoders.texts import valid_unicode
+from lmm4rec.encoders.texts import longest, valid_unicode
 from lmm4rec.errors import InputError
 
 Settings = dict[str, Any]
@@ -67,6 +67,25 @@ def blocks_by_depth(network: Any) -> list[nn.Module]:
         )
         for index in range(depth)
     ]
+
+
+def encode_text(network: Any, ids: Tensor) -> Tensor:
+    """[B, L] -> [B, D], without the columns that are padding in every row where they cannot matter.
+
+    That is where a token sees only those before it and the end token is what is read out.
+    """
+    tower = getattr(network, "text", None)  # None: a CLIP that insists on the full length
+    mask = getattr(tower, "attn_mask", None)
+    if tower is None or mask is None or tower.cls_emb is not None or tower.pool_type != "argmax":
+        whole: Tensor = network.encode_text(ids)
+        return whole
+    length = longest(ids != tower.pad_id)
+    tower.attn_mask = mask[:length, :length]  # open_clip does not cut it itself
+    try:
+        short: Tensor = network.encode_text(ids[:, :length])
+    finally:
+        tower.attn_mask = mask
+    return short
 
 
 def _blocks(tower: Any) -> list[nn.Module]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -32,10 +32,12 @@ from lmm4rec.encoders.texts import longest
 from lmm4rec.encoders.vlmo_blocks import VlmoConfig
 from lmm4rec.encoders.vlmo_checkpoints import CONTAINERS, adapt
 from lmm4rec.encoders.vlmo_network import VlmoNetwork
-from lmm4rec.encoders.wordpiece_tokens import VOCAB_FILE, WordPieceTokenizer
+from lmm4rec.encoders.wordpiece_tokens import VOCAB_FILE, WordPieceTokenizer, train_wordpiece
 from lmm4rec.errors import InputError
 
 MLM_WEIGHT = 0.25
+TINY_VOCABULARY = 1000  # entries that `Vlmo.tiny` learns
+TINY_TEXT_TOKENS = 32
 
 
 def base(image_pixels: int = 224) -> VlmoConfig:
@@ -198,6 +200,11 @@ class Vlmo(VlmoNetwork, Encoder):
     def save(self, folder: Path) -> None:
         write_encoder(folder, self.family, self.config, self)
         self.tokenizer.save(folder)
+
+    @classmethod
+    def tiny(cls, texts: Sequence[str]) -> Self:
+        pieces = train_wordpiece(texts, TINY_VOCABULARY, TINY_TEXT_TOKENS)
+        return cls(tiny(pieces.size, TINY_TEXT_TOKENS), pieces)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
