@@ -8,8 +8,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: install  ## install what is missing, then the whole study on the demo
 	$(BIN)/dvc repro
 
+# One worker a core, each with one thread; a file's tests stay together, so that the pipeline's own
+# test runs beside all others.
 test: install lint  ## lint, then every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install  ## ruff and mypy, strict on the library
 	$(BIN)/ruff check .
