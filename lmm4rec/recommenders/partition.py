@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BLOCK_PRODUCTS = 1 << 20  # 4 MiB: stays in the cache; half the time of 16 MiB
+_BLOCK_PRODUCTS = 1 << 20  # 4 MiB: stays in the cache; half the time of 16 MiB blocks
 
 
 def log_partition(rows: Tensor, table: Tensor) -> Tensor:
