@@ -89,8 +89,8 @@ def test_unknown_family() -> None:
         ('{"family": "beit4"}', r"did you mean 'beit3'\?"),
         ('{"family": "clip"}', r"config\.model is missing"),
         ('{"family": "clip", "model": {}, "preprocess": {}}', r"run stage weights again"),
-        ('{"family": "clip", "model": {"embed_dim": 8, "vision_cfg": {"widht": 3}, "text_cfg": {}},'
-         ' "preprocess": {}}', "open_clip cannot build this model"),
+        ('{"family": "clip", "model": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}},'
+         ' "preprocess": {}}', r"config\.preprocess is not open_clip's preprocess_cfg"),
     ],
 )  # fmt: skip
 def test_broken_config(content: str, message: str, tmp_path: Path) -> None:
