@@ -22,13 +22,21 @@ SCRATCH = Path("data/scratch")
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 output_path = click.Path(path_type=Path)
 
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 # What changes speed and never a result: an option or an environment variable, not a parameter.
 device_option = click.option(
     "--device", default="auto", envvar="LMM4REC_DEVICE", help="auto, cpu or cuda"
 )
 workers_option = click.option(
     "--workers",
-    default=max(1, min(8, (os.cpu_count() or 1) - 1)),
+    default=max(1, min(8, _cores() - 1)),
     envvar="LMM4REC_WORKERS",
     type=click.IntRange(min=0),
     help="processes that decode pictures; 0: none beside this one",
