@@ -175,7 +175,8 @@ def _features(catalogue: Catalogue, paths: list[Path], widths: dict[str, int]) -
 
 def _spelled(transform: Any) -> str:
     """The transform in one line that is the same in every process."""
-    if type(transform).__repr__ is not object.__repr__:
+    own_words: Any = type(transform).__repr__
+    if own_words is not object.__repr__:
         return " ".join(repr(transform).split())
     settings = ", ".join(f"{name}={value}" for name, value in vars(transform).items())
     return f"{type(transform).__name__}({' '.join(settings.split())})"
