@@ -6,7 +6,7 @@ import os
 # torch (a validation pass took 1.5 s instead of 0.7 s). Must be set before numba is imported.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
 
-# torch's threads spin a while, then sleep: spinning for good takes the cores from numba's kernels (an
+# torch's threads spin a while, then sleep: spinning on takes the cores from numba's kernels (an
 # epoch of three-layer LightGCN: 10.9 s), sleeping at once makes small steps slow (BPR: 1.5 s); this
 # takes 6.7 s and 0.7 s. Read when torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
