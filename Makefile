@@ -21,7 +21,7 @@ lint: install  ## ruff and mypy, strict on the library
 install: $(BIN)/.installed
 
 # uv installs in seconds what takes pip minutes; it lives inside the environment only. Byte code is
-# compiled once, here: every stage is a process of its own, and would otherwise start 15 s slower
+# compiled once, here: every stage is a process of its own, and would otherwise start seconds slower
 # wherever Python may not write it.
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

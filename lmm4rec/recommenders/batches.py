@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def take(table: Tensor, rows: Tensor) -> Tensor:
-    """table[rows] for whole rows, two to four times faster than indexing, forward and backward."""
+    """table[rows] for whole rows, measured 1.4 to 5 times faster than indexing."""
     return table.index_select(0, rows)
 
 
