@@ -168,6 +168,25 @@ def test_cold_items_and_users_of_one_item_get_finite_scores(name: str) -> None:
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.parametrize("name", CONTENT)
+def test_all_zero_feature_rows_give_finite_scores(name: str) -> None:
+    view, features = checkerboard(), kind_features()
+    matrices = {key: matrix.copy() for key, matrix in features.matrices.items()}
+    matrices["image"][[2, 5]] = 0.0
+    matrices["text"][5] = 0.0
+    scores, _ = fit(name, view, Features(features.item_ids, matrices, features.present))
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", [name for name in CONTENT if hasattr(section(name), "neighbours")])
+def test_more_neighbours_than_items_are_all_items(name: str) -> None:
+    view, features = checkerboard(), kind_features()
+    beyond, _ = fit(name, view, features, neighbours=10 * N_ITEMS)
+    every, _ = fit(name, view, features, neighbours=N_ITEMS)
+    np.testing.assert_array_equal(beyond, every)
+    assert np.isfinite(every).all()
+
+
 def test_a_diverging_loss_stops_with_advice() -> None:
     features = kind_features()
     huge = Features(
