@@ -18,7 +18,8 @@ def together(ranks: int, folder: Path, function: Callable[..., None], *arguments
     Whatever one of them raises is raised here. `folder` is empty; the processes meet in it.
     """
     given = (ranks, str(folder / "meeting"), function, arguments)
-    torch.multiprocessing.spawn(_call, given, nprocs=ranks)
+    # Forked, so that nobody imports torch again: one thread each, as data-loading workers.
+    torch.multiprocessing.start_processes(_call, given, nprocs=ranks, start_method="fork")
 
 
 def _call(
