@@ -39,7 +39,8 @@ def main(
     from lmm4rec.catalogue import Catalogue
     from lmm4rec.devices import choose_device
     from lmm4rec.encoders import load_encoder
-    from lmm4rec.encoders.tuning import TuningConfig, tune_encoder, write_curve
+    from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
+    from lmm4rec.encoders.tuning_curve import write_curve
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import find, read_params, read_section
 

@@ -31,8 +31,8 @@ from lmm4rec.encoders.tuning import (
     scheduled_share,
     split_rows,
     tune_encoder,
-    write_curve,
 )
+from lmm4rec.encoders.tuning_curve import write_curve
 from lmm4rec.errors import InputError
 from lmm4rec.folders import fingerprint
 from tests import toy_catalogue as toy

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmm4rec.distributed import gather
 from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.beit3_network import UNUSED_POSITIONS, Beit3Config, Beit3Network
 from lmm4rec.encoders.checkpoints import (
@@ -110,7 +111,7 @@ class Beit3(Beit3Network, Encoder):
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
         """`itc`: the retrieval loss over two single-modality passes."""
-        images, texts = self.encode_images(pixels), self.encode_texts(tokens)
+        images, texts = gather(self.encode_images(pixels)), gather(self.encode_texts(tokens))
         return {"itc": contrastive_loss(similarity(images, texts, self.logit_scale))}
 
     def layers(self) -> list[nn.Module]:

@@ -17,6 +17,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from pydantic import field_validator
 from torch import Tensor, nn
 
+from lmm4rec.distributed import gather
 from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.checkpoints import (
     WEIGHTS_FILE,
@@ -118,7 +119,7 @@ class Clip(Encoder):
 
         Before InfoNCE the learned scale is cut to 100, as in CLIP; SigLIP's is free.
         """
-        images, texts = self.encode_images(pixels), self.encode_texts(tokens)
+        images, texts = gather(self.encode_images(pixels)), gather(self.encode_texts(tokens))
         scale, bias = self.model.logit_scale, getattr(self.model, "logit_bias", None)
         if bias is not None:
             return {"itc": sigmoid_loss(similarity(images, texts, scale) + bias)}

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmm4rec.distributed import share_of_mean
 from lmm4rec.errors import InputError
 
 IGNORED_LABEL = -100  # what cross entropy leaves out
@@ -105,8 +106,11 @@ def mask_whole_words(
 
 
 def masked_language_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of [B, L, V] over the labelled positions; 0 where nothing is labelled."""
+    """Mean cross entropy of [B, L, V] over the labelled positions; 0 where nothing is labelled.
+
+    With several processes: this one's part of the mean over the labelled positions of all.
+    """
     total = F.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
     )
-    return total / (labels != IGNORED_LABEL).sum().clamp(min=1)
+    return share_of_mean(total, (labels != IGNORED_LABEL).sum())

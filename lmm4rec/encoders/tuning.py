@@ -11,7 +11,6 @@ negatives; what share of a batch they are depends on the catalogue and on the ba
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from pathlib import Path
@@ -28,6 +27,7 @@ from lmm4rec.encoders.pair_batches import PairBatches, Rows
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
 from lmm4rec.encoders.retrieval import retrieval_recall
 from lmm4rec.encoders.trainable import Trainable, Tune
+from lmm4rec.encoders.tuning_curve import CurveRow, best_epoch, curve_row, spelled
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
@@ -36,8 +36,6 @@ ADAM_BETAS = (0.9, 0.98)
 ADAM_EPS = 1e-6
 
 log = logging.getLogger(__name__)
-
-CurveRow = dict[str, float | int | None]
 
 
 class TuningConfig(Section):
@@ -80,10 +78,10 @@ def tune_encoder(
         if not config.augment:
             batches.keep_decoded()
         if not run.curve:
-            run.keep(_row(0, None, None, run.validate(batches, held_out)))
+            run.keep(curve_row(0, None, None, run.validate(batches, held_out)))
         for epoch in range(run.epochs_done + 1, config.epochs + 1):
             losses = run.train_epoch(batches, train_rows, epoch)
-            run.keep(_row(epoch, run.learning_rate, losses, run.validate(batches, held_out)))
+            run.keep(curve_row(epoch, run.learning_rate, losses, run.validate(batches, held_out)))
     run.finish()
     return run.curve
 
@@ -176,8 +174,8 @@ class _Run:
     def keep(self, row: CurveRow) -> None:
         """Note an epoch; put its state, and its weights if they are the best, into the scratch."""
         self.curve.append(row)
-        log.info("epoch %d: %s", row["epoch"], _spelled(row))
-        if _best_epoch(self.curve) == row["epoch"]:
+        log.info("epoch %d: %s", row["epoch"], spelled(row))
+        if best_epoch(self.curve) == row["epoch"]:
             _save(self._best, self.encoder.state_dict())
         if row["epoch"] == 0:
             return  # nothing that the next run could not have as fast
@@ -202,7 +200,7 @@ class _Run:
         self.encoder.load_state_dict(best)
         self._trainable.finish()
         self.encoder.eval().to("cpu")
-        log.info("kept epoch %d of %d", _best_epoch(self.curve), self.epochs_done)
+        log.info("kept epoch %d of %d", best_epoch(self.curve), self.epochs_done)
 
     def _set_learning_rate(self, step: int) -> None:
         steps = self.config.epochs * self._steps_an_epoch
@@ -236,51 +234,12 @@ def scheduled_share(step: int, steps: int, warmup: int) -> float:
     return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
 
 
-def _row(
-    epoch: int,
-    learning_rate: float | None,
-    losses: dict[str, float] | None,
-    validation: dict[str, float],
-) -> CurveRow:
-    total = None if losses is None else sum(losses.values())
-    return {
-        "epoch": epoch,
-        "learning_rate": learning_rate,
-        "training_loss": total,
-        **validation,
-        **{f"training_{name}": value for name, value in (losses or {}).items()},
-    }
-
-
-def _best_epoch(curve: list[CurveRow]) -> int:
-    losses = [row["validation_loss"] for row in curve]
-    return losses.index(min(loss for loss in losses if loss is not None))
-
-
 def _refuse_not_finite(losses: dict[str, float], epoch: int) -> None:
     if not all(math.isfinite(loss) for loss in losses.values()):
         raise InputError(
             f"training diverged in epoch {epoch} ({losses}); lower the encoder's learning_rate in "
             "params.yaml"
         )
-
-
-def write_curve(path: Path, curve: list[CurveRow]) -> None:
-    """The rows as CSV; what an epoch does not have (the losses of epoch 0) stays empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = list(dict.fromkeys(name for row in curve for name in row))
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(curve)
-
-
-def _spelled(row: CurveRow) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}"
-        for name, value in row.items()
-        if name != "epoch" and value is not None
-    )
 
 
 def _save(path: Path, state: Any) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmm4rec.distributed import gather, own_slice, share_of_mean
 from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.checkpoints import (
     WEIGHTS_FILE,
@@ -142,23 +143,31 @@ class Vlmo(VlmoNetwork, Encoder):
 
         Hard negatives and masks come from torch's global generator. Needs two pairs or more.
         """
-        ids, attention_mask = _trimmed(tokens)
+        # With several processes chance is drawn for the pairs of all, everywhere alike, and ITM and
+        # MLM are computed for one's own: the result is that of one process.
+        every = _trimmed({name: gather(values) for name, values in tokens.items()})
+        own = own_slice(len(pixels), pixels.device)
+        ids, attention_mask = (values[own] for values in every)
         image, text = self.embed_image(pixels), self.embed_text(ids)
         itc, logits_per_image = self.contrast(image, text, attention_mask)
-        image_of_text, text_of_image = hard_negatives(logits_per_image)
+        wrong = hard_negatives(logits_per_image)
+        masked, labels = (values[own] for values in self._masked(*every))
         return {
             "itc": itc,
-            "itm": self.match_loss(image, text, attention_mask, image_of_text, text_of_image),
-            "mlm": self.masking_loss(image, *self._masked(ids, attention_mask), attention_mask),
+            "itm": self.match_loss(gather(image), gather(text), every[1], *wrong, own),
+            "mlm": self.masking_loss(image, masked, labels, attention_mask),
         }
 
     def contrast(
         self, image: Tensor, text: Tensor, attention_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Embedded pairs -> the ITC loss over both branches, and the plain logits [B, B]."""
+        """Embedded pairs -> the ITC loss over both branches, and the plain logits [B, B].
+
+        With several processes: their own pairs -> loss and logits over the pairs of all.
+        """
         images, texts = self.image_branches(image), self.text_branches(text, attention_mask)
-        plain = similarity(images.plain, texts.plain, self.logit_scale)
-        vl = similarity(images.vl, texts.vl, self.logit_vl_scale)
+        plain = similarity(gather(images.plain), gather(texts.plain), self.logit_scale)
+        vl = similarity(gather(images.vl), gather(texts.vl), self.logit_vl_scale)
         return (contrastive_loss(plain) + contrastive_loss(vl)) / 2, plain
 
     def match_loss(
@@ -168,16 +177,23 @@ class Vlmo(VlmoNetwork, Encoder):
         attention_mask: Tensor,
         image_of_text: Tensor,
         text_of_image: Tensor,
+        own: slice = slice(None),
     ) -> Tensor:
-        """ITM: B pairs against each text with a wrong image and each image with a wrong text."""
+        """ITM: B pairs against each text with a wrong image and each image with a wrong text.
+
+        `own`: of the pairs given, those that this process judges; its part of the mean over all.
+        """
+        images, texts, mask = image[own], text[own], attention_mask[own]
+        wrong = text_of_image[own]
         logits = self.match_logits(
-            torch.cat([image, image[image_of_text], image]),
-            torch.cat([text, text, text[text_of_image]]),
-            torch.cat([attention_mask, attention_mask, attention_mask[text_of_image]]),
+            torch.cat([images, image[image_of_text[own]], images]),
+            torch.cat([texts, texts, text[wrong]]),
+            torch.cat([mask, mask, attention_mask[wrong]]),
         )  # [3 B, 2]
         labels = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        labels[: len(image)] = 1
-        return F.cross_entropy(logits.float(), labels)
+        labels[: len(images)] = 1
+        total = F.cross_entropy(logits.float(), labels, reduction="sum")
+        return share_of_mean(total, torch.tensor(len(labels), device=logits.device))
 
     def masking_loss(
         self, image: Tensor, ids: Tensor, labels: Tensor, attention_mask: Tensor
