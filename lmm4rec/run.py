@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -17,6 +18,7 @@ class Run(Section):
     encoders: list[str]
     tuned: list[str]
     controls: list[str]
+    imported: list[str]
     features: list[str]
     recommenders: list[str]
     id_recommenders: list[str]
@@ -37,9 +39,57 @@ def read_run(path: Path) -> Run:
         _check(getattr(run, key), find(content, section, path), key, path)
     _check(run.tuned, run.encoders, "tuned", path)
     _check(run.controls, find(content, "controls", path), "controls", path)
+    _check(run.imported, find(content, "imports", path), "imported", path)
+    _check_imported(run, content, path)
     _check_recommenders(run.recommenders, CONTENT, IDS, "recommenders", path)
     _check_recommenders(run.id_recommenders, IDS, CONTENT, "id_recommenders", path)
     return run
+
+
+def check_features(path: Path, standing: Mapping[str, Collection[str]]) -> None:
+    """Every name of run.features must be made by a stage of this run, or stand there already.
+
+    `standing` names the features folders that are there, by dataset: a person may have put them.
+    """
+    run = read_run(path)
+    makers = _makers(read_params(path))
+    made = {name for name, (key, member) in makers.items() if member in getattr(run, key)}
+    for name in run.features:
+        lacking = [one for one in run.datasets if name not in standing.get(one, ())]
+        if name in made or not lacking:
+            continue
+        if name in makers:
+            key, member = makers[name]
+            advice = f"put {member!r} under run.{key}"
+        else:
+            known = made.union(*standing.values())
+            advice = f"{did_you_mean(name, known)} (or put a folder of that name there)"
+        raise InputError(
+            f"{path}: run.features: {name!r} is made by nothing under `run` and is no features "
+            f"folder of dataset {lacking[0]!r}; {advice}"
+        )
+
+
+def _makers(content: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Features a stage could make -> the key of `run` that asks for them, and the name under it."""
+    encoders, controls = content["encoders"], content["controls"]
+    return {
+        **{name: ("encoders", name) for name in encoders},
+        **{f"{name}-tuned": ("tuned", name) for name in encoders},
+        **{name: ("controls", name) for name in controls if isinstance(controls[name], Mapping)},
+        **{name: ("imported", name) for name in content["imports"]},
+    }
+
+
+def _check_imported(run: Run, content: Mapping[str, Any], path: Path) -> None:
+    for name in run.imported:
+        files = find(content, f"imports.{name}.files", path)
+        for dataset in run.datasets:
+            if dataset not in files:
+                raise InputError(
+                    f"{path}: run.imported: {name!r} has no file for dataset {dataset!r} under "
+                    f"imports.{name}.files; add one, or take one of the two out of `run`"
+                )
 
 
 def _check(names: list[str], known: Iterable[str], key: str, path: Path) -> None:

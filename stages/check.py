@@ -1,13 +1,21 @@
 """Check the names under `run` before anything is computed, with better words than DVC's."""
 
-from stages.command import PARAMS, stage
+from pathlib import Path
+
+import click
+
+from stages.command import PARAMS, output_path, stage
 
 
 @stage
-def main() -> None:
-    from lmm4rec.run import read_run
+@click.option("--features", required=True, type=output_path, help="the folder of all features")
+def main(features: Path) -> None:
+    from lmm4rec.run import check_features
 
-    read_run(PARAMS)
+    standing: dict[str, set[str]] = {}
+    for folder in features.glob("*/*/"):
+        standing.setdefault(folder.parent.name, set()).add(folder.name)
+    check_features(PARAMS, standing)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from pydantic import Field
 
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.params import Section, read_params, read_section
-from lmm4rec.run import read_run
+from lmm4rec.run import check_features, read_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,3 +103,50 @@ def test_unknown_names_in_run(tmp_path: Path, old: str, new: str, sentence: str)
     assert old in text
     with pytest.raises(InputError, match=sentence):
         read_run(write(tmp_path, text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ("clip-tyni", r"run\.features: 'clip-tyni' .*dataset 'demo'; did you mean 'clip-tiny'"),
+        ("clip", r"'clip' is made by nothing.*put 'clip' under run\.encoders"),
+        ("clip-tuned", r"'clip-tuned' is made by nothing.*put 'clip' under run\.tuned"),
+        ("cnn4096", r"'cnn4096' is made by nothing.*put 'cnn4096' under run\.imported"),
+        ("reference", r"'reference' is made by nothing.*put a folder of that name there"),
+        ("elsewhere", r"'elsewhere' is made by nothing.*no features folder of dataset 'demo'"),
+        ("mien", r"did you mean 'mine'"),
+    ],
+)
+def test_features_that_nothing_makes(tmp_path: Path, named: str, sentence: str) -> None:
+    path = with_features(tmp_path, named)
+    with pytest.raises(InputError, match=sentence):
+        check_features(path, {"demo": ["mine"], "baby": ["elsewhere", "mine"]})
+
+
+def test_features_that_stages_make_or_a_person_put_there(tmp_path: Path) -> None:
+    check_features(ROOT / "params.yaml", {})
+    check_features(with_features(tmp_path, "mine"), {"demo": ["mine"]})
+
+
+def with_features(folder: Path, name: str) -> Path:
+    text = (ROOT / "params.yaml").read_text()
+    assert "\n  features: [" in text
+    return write(folder, text.replace("\n  features: [", f"\n  features: [{name}, "))
+
+
+def test_imported_features_need_a_file_of_every_dataset(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("imported: []", "imported: [cnn4096]")
+    with pytest.raises(InputError, match=r"run\.imported: 'cnn4096' has no file for .*'demo'"):
+        read_run(write(tmp_path, text))
+    sports = text.replace("datasets: [demo]", "datasets: [sports]")
+    assert read_run(write(tmp_path, sports)).imported == ["cnn4096"]
+
+
+def test_stage_check_looks_at_the_folders_that_are_there(tmp_path: Path) -> None:
+    with_features(tmp_path, "mine")
+    command = [sys.executable, "-m", "stages.check", "--features", "data/features"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "run.features: 'mine' is made by nothing" in done.stderr
+    (tmp_path / "data/features/demo/mine").mkdir(parents=True)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from lmm4rec.encoders import load_encoder
+from lmm4rec.encoders.received_files import ReceivedFiles
 from lmm4rec.encoders.weights import TinyWeights, Workshop, read_weights
 from lmm4rec.errors import InputError
 from lmm4rec.folders import fingerprint
@@ -45,7 +46,8 @@ def params(folder: Path, text: str = TINY) -> Path:
 
 def workshop(folder: Path) -> Workshop:
     folder.mkdir(exist_ok=True)
-    return Workshop(folder, torch.device("cpu"), 0, captioned_colours)
+    received = ReceivedFiles(folder, folder / "sums")
+    return Workshop(folder, torch.device("cpu"), 0, captioned_colours, received)
 
 
 def test_a_tiny_encoder_learns_and_is_made_twice_alike(tmp_path: Path) -> None:

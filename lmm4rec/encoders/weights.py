@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from pydantic import Field
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
+from lmm4rec.encoders.received_files import FileSource, ReceivedFiles
 from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.params import Section, check_section, find, read_params
@@ -30,6 +31,7 @@ class Workshop:
     device: torch.device
     workers: int
     captioned_pictures: Callable[[int, int], Iterator[tuple[bytes, str]]]  # (count, seed)
+    received: ReceivedFiles
 
 
 class Weights(Section, ABC):
@@ -60,6 +62,26 @@ class OpenClipWeights(Weights):
         )
 
 
+class CheckpointWeights(Weights):
+    """The published file of a unified encoder, and the file of its tokenizer."""
+
+    kind: Literal["checkpoint"]
+    family: Literal["beit3", "vlmo"]
+    variant: str  # base, base_plus, large: what the family has
+    image_pixels: int = Field(gt=0)  # side of the pictures; positions are interpolated to it
+    weights: FileSource
+    tokenizer: FileSource
+
+    def make(self, workshop: Workshop) -> Encoder:
+        family: Any = encoder_class(self.family, "weights.family")
+        tokenizer = workshop.received.receive(self.tokenizer)  # the smaller file first
+        weights = workshop.received.receive(self.weights)
+        encoder: Encoder = family.from_checkpoint(
+            self.variant, weights, tokenizer, self.image_pixels
+        )
+        return encoder
+
+
 class TinyWeights(Weights, TuningConfig):
     """A small encoder of a family, trained here from scratch on generated pictures and captions."""
 
@@ -80,6 +102,7 @@ class TinyWeights(Weights, TuningConfig):
 
 KINDS: Mapping[str, type[Weights]] = {
     "open_clip": OpenClipWeights,
+    "checkpoint": CheckpointWeights,
     "pretrain-tiny": TinyWeights,
 }
 
