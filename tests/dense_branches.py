@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmm4rec.recommenders.branches import SharedUserBranches
+from lmm4rec.recommenders.content import Content, ContentConfig, Modality
 from tests.dense_graphs import interactions, mean_of_layers, symmetric
 from tests.toy import N_USERS, checkerboard, kind_features
 
@@ -19,6 +20,11 @@ NEGATIVES = torch.tensor([5, 2, 2, 8, 2])  # repeats on purpose, also across rol
 def unit_features(name: str) -> Tensor:
     features = torch.from_numpy(kind_features().matrices[name])
     return features / features.pow(2).sum(1, keepdim=True).sqrt()
+
+
+def unit_content(*modalities: Modality) -> Content:
+    config = ContentConfig(modalities=list(modalities), missing="zero", scaling="unit")
+    return Content(kind_features(), config)
 
 
 def inputs_of(branches: SharedUserBranches) -> dict[str, Tensor]:

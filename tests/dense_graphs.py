@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,13 @@ def mean_of_layers(adjacency: Tensor, nodes: Tensor, n_layers: int) -> Tensor:
 
 def raw_features(name: str) -> Tensor:
     return torch.from_numpy(kind_features().matrices[name])
+
+
+def projected(model: Any, name: str) -> Tensor:
+    """F W + b of a model with one projection per modality."""
+    projection = model.projections[name]
+    rows: Tensor = model.content.table(name) @ projection.weight.T + projection.bias
+    return rows
 
 
 def cosines(features: Tensor) -> Tensor:

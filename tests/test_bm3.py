@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lmm4rec.recommenders.losses import cosine_loss
-from tests.dense_graphs import interactions, mean_of_layers, symmetric
+from tests.dense_graphs import interactions, mean_of_layers, projected, symmetric
 from tests.test_baselines import NEGATIVES, POSITIVES, USERS, assert_same, built
 from tests.toy import N_ITEMS, N_USERS, checkerboard
 
@@ -40,10 +40,7 @@ def test_bm3_equals_its_equations(layers: int, train_features: bool) -> None:
         "regularisation": 0.3 * (users.pow(2).sum().sqrt() + items.pow(2).sum().sqrt()) / N_ITEMS,
     }
     for name in ("image", "text"):
-        projection = model.projections[name]
-        content = (projection.features @ projection.linear.weight.T + projection.linear.bias)[
-            POSITIVES
-        ]
+        content = projected(model, name)[POSITIVES]
         terms[name] = 0.7 * (
             dense_cosine_loss(predictor(content), items[POSITIVES].detach())
             + dense_cosine_loss(predictor(content), content.detach())
@@ -53,7 +50,7 @@ def test_bm3_equals_its_equations(layers: int, train_features: bool) -> None:
     torch.testing.assert_close(found[0], predictor(users).detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found[1], predictor(items).detach(), rtol=1e-5, atol=1e-6)
     trained = dict(model.named_parameters())
-    assert ("projections.image.features" in trained) == train_features
+    assert ("content.image" in trained) == train_features
 
 
 def test_targets_alone_are_dropped_out() -> None:

@@ -14,7 +14,7 @@ from lmm4rec.recommenders import branches as module
 from lmm4rec.recommenders.branches import SharedUserBranches, propagated_features_fit
 from lmm4rec.recommenders.losses import info_nce
 from lmm4rec.sparse import SparseMatrix
-from tests.dense_branches import branch, inputs_of, unit_features
+from tests.dense_branches import branch, inputs_of, unit_content
 from tests.dense_graphs import mean_of_layers
 from tests.toy import N_ITEMS, N_USERS, checkerboard, pairs
 
@@ -55,9 +55,9 @@ def test_one_sided_convolution_equals_the_dense_one(n_layers: int) -> None:
 @pytest.mark.parametrize("n_layers", [0, 1, 3])
 def test_both_ways_to_the_rows_equal_the_dense_branches(propagate: bool, n_layers: int) -> None:
     torch.manual_seed(0)
-    parts = {name: unit_features(name) for name in ("image", "text")}
+    content = unit_content("image", "text")
     model = SharedUserBranches(
-        checkerboard(), parts, dims=6, n_layers=n_layers, propagate_features=propagate
+        checkerboard(), content, dims=6, n_layers=n_layers, propagate_features=propagate
     )
     dense = [branch(model.users, start, n_layers) for start in inputs_of(model).values()]
     users, items = (torch.cat(side, dim=1) for side in zip(*dense, strict=True))
@@ -76,22 +76,22 @@ def test_both_ways_to_the_rows_equal_the_dense_branches(propagate: bool, n_layer
 
 
 def test_wide_features_propagate_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = {"text": unit_features("text")}
+    content = unit_content("text")
     tables = []
     for columns in (5, 256):
         monkeypatch.setattr(module, "_COLUMNS", columns)
-        model = SharedUserBranches(checkerboard(), parts, 4, 2, propagate_features=True)
+        model = SharedUserBranches(checkerboard(), content, 4, 2, propagate_features=True)
         tables.append(model.propagated_text_users)
     assert torch.equal(*tables)
 
 
 def test_features_that_do_not_fit_are_not_propagated(monkeypatch: pytest.MonkeyPatch) -> None:
     """70 nodes x 12 dims x 4 bytes = 3,360."""
-    parts = {"text": unit_features("text")}
+    content = unit_content("text")
     monkeypatch.setattr(module, "PROPAGATED_BYTES", 3360)
-    assert propagated_features_fit(checkerboard(), parts)
+    assert propagated_features_fit(checkerboard(), content)
     monkeypatch.setattr(module, "PROPAGATED_BYTES", 3359)
-    assert not propagated_features_fit(checkerboard(), parts)
+    assert not propagated_features_fit(checkerboard(), content)
 
 
 def test_normalised_interactions_by_hand() -> None:

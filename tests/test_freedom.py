@@ -17,6 +17,7 @@ from tests.dense_graphs import (
     mean_of_layers,
     nearest,
     normalised,
+    projected,
     raw_features,
     symmetric,
 )
@@ -58,8 +59,7 @@ def test_freedom_equals_its_equations(
     users, items = final(thinned)
     terms = {"bpr": dense_loss(users[USERS], items[POSITIVES], items[NEGATIVES])}
     for name in ("image", "text"):
-        projection = model.projections[name]
-        content = projection.features @ projection.linear.weight.T + projection.linear.bias
+        content = projected(model, name)
         loss = dense_loss(users[USERS], content[POSITIVES], content[NEGATIVES])
         terms[f"bpr_{name}"] = 0.5 * loss
     assert_same(model, terms)
@@ -68,7 +68,7 @@ def test_freedom_equals_its_equations(
     ):
         torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-6)
     trained = dict(model.named_parameters())
-    assert ("projections.image.features" in trained) == train_features
+    assert ("content.image" in trained) == train_features
 
 
 def test_the_thinned_graph_is_normalised_on_what_is_kept() -> None:

@@ -20,6 +20,7 @@ from tests.dense_graphs import (
     mean_of_layers,
     nearest,
     normalised,
+    projected,
     raw_features,
 )
 from tests.test_baselines import NEGATIVES, POSITIVES, USERS, assert_same, built, dense_loss
@@ -34,9 +35,7 @@ def dense_final(model: Any) -> tuple[Tensor, Tensor]:
     learned = original = torch.zeros(N_ITEMS, N_ITEMS)
     shares = model.modality_logits.exp() / model.modality_logits.exp().sum()
     for share, name in zip(shares, ("image", "text"), strict=True):
-        projection = model.projections[name]
-        projected = projection.features @ projection.linear.weight.T + projection.linear.bias
-        learned = learned + share * nearest(cosines(projected), config.neighbours)
+        learned = learned + share * nearest(cosines(projected(model, name)), config.neighbours)
         raw = nearest(cosines(raw_features(name)), config.neighbours)
         original = original + share * normalised(raw)
     graph = normalised(learned) * (1 - config.original_weight) + original * config.original_weight
@@ -81,7 +80,7 @@ def test_lattice_equals_its_equations(
 
 def test_the_graph_has_gradient_in_the_first_batch_of_an_epoch_alone() -> None:
     model = built("lattice", original_weight=0.5, regularisation=0.3, neighbours=5)
-    content = [model.modality_logits, *model.projections.parameters()]
+    content = [model.modality_logits, *model.content.parameters(), *model.projections.parameters()]
     for _ in range(2):
         model.begin_epoch(RNG)
         for batch in range(3):
@@ -97,15 +96,15 @@ def test_later_batches_equal_the_equations_with_the_graph_of_the_first() -> None
     model = built("lattice", original_weight=0.5, regularisation=0.3, neighbours=5)
     model.begin_epoch(RNG)
     model.losses(USERS, POSITIVES, NEGATIVES)
-    before = {name: part.detach().clone() for name, part in model.projections.named_parameters()}
+    before = {name: part.detach().clone() for name, part in model.named_parameters()}
     with torch.no_grad():
-        for part in model.projections.parameters():
+        for part in [*model.projections.parameters(), *model.content.parameters()]:
             part.add_(torch.randn_like(part))
         model.table.mul_(1.5)
     later = model.losses(USERS, POSITIVES, NEGATIVES)
     stale_free = model.vectors()
     torch.testing.assert_close(stale_free[1], dense_final(model)[1].detach(), rtol=1e-5, atol=1e-5)
-    model.projections.load_state_dict(before, strict=False)
+    model.load_state_dict({**before, "table": model.table.detach()})
     for name, term in dense_terms(model).items():
         torch.testing.assert_close(later[name], term, rtol=1e-5, atol=1e-6)
 
@@ -126,7 +125,7 @@ def test_equal_vectors_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> Non
     model.vectors()
     assert len(searches) == 4
     with torch.no_grad():
-        model.projections["text"].linear.bias.add_(1.0)
+        model.projections["text"].bias.add_(1.0)
     model.vectors()
     assert len(searches) == 5
 
@@ -181,5 +180,5 @@ def _dense(edges: WeightedEdges) -> np.ndarray:
 
 def test_frozen_features_are_no_parameters() -> None:
     model = built("lattice", train_features=False)
-    assert not [name for name, _ in model.named_parameters() if name.endswith(".features")]
+    assert not [name for name, _ in model.named_parameters() if name.startswith("content.")]
     assert model.vectors()[1].isfinite().all()

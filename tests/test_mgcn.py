@@ -15,6 +15,7 @@ from tests.dense_graphs import (
     mean_of_layers,
     nearest,
     normalised,
+    projected,
     raw_features,
     symmetric,
 )
@@ -35,8 +36,7 @@ def dense_vectors(model: Any) -> tuple[Tensor, Tensor]:
     shared = mean_of_layers(adjacency, model.table, config.layers)
     views = []
     for name in MODALITIES:
-        projection = model.projections[name]
-        content = projection.features @ projection.linear.weight.T + projection.linear.bias
+        content = projected(model, name)
         items = model.table[N_USERS:] * gate(model.gates[name], content)
         graph = normalised(nearest(cosines(raw_features(name)), config.neighbours))
         items = torch.linalg.matrix_power(graph, config.item_layers) @ items

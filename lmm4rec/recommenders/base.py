@@ -6,7 +6,7 @@ Shapes: U users, I items, N = U + I, B batch, D dims of the final vectors.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +15,10 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from lmm4rec.corpus import TrainingView
-from lmm4rec.errors import InputError
-from lmm4rec.features import Features, MissingPolicy
+from lmm4rec.features import Features
 from lmm4rec.params import Section
+from lmm4rec.recommenders.content import Content
 
-Modality = Literal["image", "text", "fused"]
-Scaling = Literal["none", "unit", "standard"]
 Losses = dict[str, Tensor]
 
 
@@ -29,14 +27,6 @@ class TrainedConfig(Section):
 
     learning_rate: float = Field(gt=0)  # Adam's
     weight_decay: float = Field(ge=0)  # Adam's L2 term, on every parameter
-
-
-class ContentConfig(Section):
-    """What the section of every recommender that reads features holds."""
-
-    modalities: list[Modality] = Field(min_length=1)  # which matrices of the features folder
-    missing: MissingPolicy  # what stands in for an item without picture or text
-    scaling: Scaling  # none: as extracted; unit: rows of norm 1; standard: columns of variance 1
 
 
 class Recommender(nn.Module, ABC):
@@ -48,11 +38,15 @@ class Recommender(nn.Module, ABC):
 
     Config: ClassVar[type[TrainedConfig]]
     config: TrainedConfig
+    content: Content  # of models that read features
 
     @abstractmethod
     def __init__(self, view: TrainingView, features: Features | None, config: Any) -> None:
         super().__init__()
         self.config = config
+
+    def content_changed(self) -> None:
+        """Make anew what the model derived from its content: called after `Content.refresh`."""
 
     def begin_epoch(self, generator: np.random.Generator) -> None:
         """Draw what is random per epoch (edge dropout, masks); called before its first batch."""
@@ -81,28 +75,6 @@ class NeighbourhoodModel(ABC):
     @abstractmethod
     def scores(self) -> csr_array:
         """Score of every user and item, [U, I], zero where nothing is stored."""
-
-
-def content(features: Features | None, config: ContentConfig) -> dict[str, Tensor]:
-    """The chosen modalities of the features as float32 tensors [I, D_m], filled and scaled."""
-    if features is None:
-        raise InputError(
-            "this recommender reads features but was given none; list it under run.recommenders, "
-            "not run.id_recommenders, in params.yaml"
-        )
-    return {
-        name: _scaled(torch.from_numpy(np.array(features.matrix(name, config.missing))), config)
-        for name in config.modalities
-    }
-
-
-def _scaled(matrix: Tensor, config: ContentConfig) -> Tensor:
-    if config.scaling == "unit":
-        return nn.functional.normalize(matrix, dim=1)
-    if config.scaling == "standard":
-        spread = matrix.std(dim=0, unbiased=False)
-        return (matrix - matrix.mean(dim=0)) / torch.where(spread > 0, spread, 1.0)
-    return matrix
 
 
 def id_table(view: TrainingView, dims: int, device: torch.device | None = None) -> nn.Parameter:

@@ -30,16 +30,9 @@ from torch.nn import functional as F
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
 from lmm4rec.graphs import adjacency_of, light_convolution
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-    id_table,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.content import Content, ContentConfig, projections
 from lmm4rec.recommenders.losses import cosine_loss, embedding_norms
-from lmm4rec.recommenders.projections import ContentProjections
 
 
 class BM3Config(ContentConfig, TrainedConfig):
@@ -61,11 +54,10 @@ class BM3(Recommender):
         self.adjacency = adjacency_of(view)
         self.table = id_table(view, config.dimensions)  # [N, D] users, then items
         self.predictor = nn.Linear(config.dimensions, config.dimensions)
-        self.projections = ContentProjections(
-            content(features, config), config.dimensions, train_features=config.train_features
-        )
+        self.content = Content(features, config, trained=config.train_features)
+        self.projections = projections(self.content, config.dimensions)
         for projection in self.projections.values():
-            nn.init.xavier_normal_(projection.linear.weight)
+            nn.init.xavier_normal_(projection.get_parameter("weight"))
         nn.init.xavier_normal_(self.predictor.weight)
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
@@ -80,7 +72,7 @@ class BM3(Recommender):
             "regularisation": self.config.regularisation * embedding_norms(all_users, all_items),
         }
         for name, projection in self.projections.items():
-            projected = projection.rows(item_rows)  # [Ri, D]
+            projected = projection(self.content.rows(name, item_rows))  # [Ri, D]
             target = self._target(projected)[item_places]
             predicted = self.predictor(projected)[item_places]  # [B, D]
             loss = cosine_loss(predicted, item_target) + cosine_loss(predicted, target)

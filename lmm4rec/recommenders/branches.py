@@ -25,12 +25,15 @@ from torch import Tensor, nn
 from lmm4rec.bipartite import one_sided_convolution, one_sided_convolution_rows
 from lmm4rec.corpus import TrainingView
 from lmm4rec.graphs import interaction_matrix, normalised_interactions
+from lmm4rec.recommenders.batches import take
+from lmm4rec.recommenders.content import Content, projections
 from lmm4rec.sparse import SparseMatrix
 
 # P_m cost (U + I) x content dims: 0.97 GB for Sports with 4,480 dims, 1.6 GB for Electronics with
 # 1,536. Beyond this limit a step is two to four times slower and needs the features alone.
 PROPAGATED_BYTES = 2 << 30
 _COLUMNS = 256  # of the features, propagated at once
+_REACH = "reach"  # r: what a column of ones becomes
 
 
 class SharedUserBranches(nn.Module):
@@ -39,32 +42,33 @@ class SharedUserBranches(nn.Module):
     def __init__(
         self,
         view: TrainingView,
-        parts: dict[str, Tensor],
+        content: Content,
         dims: int,
         n_layers: int,
         *,
         propagate_features: bool,
     ) -> None:
         super().__init__()
-        self.names, self.n_layers = tuple(parts), n_layers
+        self.content, self.names, self.n_layers = content, content.names, n_layers
         self.interactions = interaction_matrix(view.train, view.n_users, view.n_items)
         self.graph = SparseMatrix(normalised_interactions(self.interactions))  # [U, I]
         self.users = nn.Parameter(nn.init.xavier_uniform_(torch.empty(view.n_users, dims)))
         self.items = nn.Parameter(nn.init.xavier_uniform_(torch.empty(view.n_items, dims)))
-        self.projections = nn.ModuleDict(
-            {name: nn.Linear(part.shape[1], dims) for name, part in parts.items()}
-        )
+        self.projections = projections(content, dims)
         self.propagated = propagate_features
-        for name, part in parts.items():
-            self.register_buffer(f"features_{name}", part, persistent=False)
-            if propagate_features:
-                for side, rows in zip(("items", "users"), self._propagate(part), strict=True):
-                    self.register_buffer(f"propagated_{name}_{side}", rows, persistent=False)
         if propagate_features:
-            for side, rows in zip(
-                ("items", "users"), self._propagate(torch.ones(view.n_items, 1)), strict=True
-            ):
-                self.register_buffer(f"reach_{side}", rows, persistent=False)
+            sources = {**content.tables(), _REACH: torch.ones(view.n_items, 1)}
+            for name, source in sources.items():
+                for side, rows in zip(("items", "users"), self._propagate(source), strict=True):
+                    self.register_buffer(_buffer(name, side), rows, persistent=False)
+
+    def content_changed(self) -> None:
+        """Content that changes from step to step leaves nothing to propagate beforehand."""
+        if self.propagated:
+            self.propagated = False
+            for name in (*self.names, _REACH):
+                for side in ("items", "users"):
+                    delattr(self, _buffer(name, side))
 
     @property
     def width(self) -> int:
@@ -96,9 +100,7 @@ class SharedUserBranches(nn.Module):
 
     def projected(self, name: str, items: Tensor | None = None) -> Tensor:
         """A modality's features, projected: of all items [I, d] or of some [R, d]."""
-        features: Tensor = getattr(self, f"features_{name}")
-        # index_select copies whole rows; plain indexing takes half as long again.
-        chosen = features if items is None else features.index_select(0, items)
+        chosen = self.content.table(name) if items is None else self.content.rows(name, items)
         projected: Tensor = self.projections[name](chosen)
         return projected
 
@@ -127,12 +129,12 @@ class SharedUserBranches(nn.Module):
 
     def _content(self, side: str, rows: Tensor) -> list[Tensor]:
         """Of each modality: P_m W_m + r c_m, [R, d]."""
-        reach = getattr(self, f"reach_{side}").index_select(0, rows)  # [R, 1]
+        reach = take(self.get_buffer(_buffer(_REACH, side)), rows)  # [R, 1]
         parts = []
         for name in self.names:
-            linear = self.projections[name]
-            propagated = getattr(self, f"propagated_{name}_{side}").index_select(0, rows)
-            parts.append(propagated @ linear.weight.T + reach * linear.bias)
+            weight, bias = (self.projections[name].get_parameter(p) for p in ("weight", "bias"))
+            propagated = take(self.get_buffer(_buffer(name, side)), rows)
+            parts.append(propagated @ weight.T + reach * bias)
         return parts
 
     def _propagate(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +150,11 @@ class SharedUserBranches(nn.Module):
         return own, other
 
 
-def propagated_features_fit(view: TrainingView, parts: dict[str, Tensor]) -> bool:
+def _buffer(name: str, side: str) -> str:
+    return f"propagated_{name}_{side}"
+
+
+def propagated_features_fit(view: TrainingView, content: Content) -> bool:
     """Whether the features of all nodes, propagated, stay under `PROPAGATED_BYTES`."""
-    columns = sum(part.shape[1] for part in parts.values())
+    columns = sum(content.width(name) for name in content.names)
     return 4 * columns * (view.n_users + view.n_items) <= PROPAGATED_BYTES

@@ -38,17 +38,10 @@ from lmm4rec.graphs import (
     symmetric_adjacency,
 )
 from lmm4rec.item_graphs import mixed, nearest_neighbours, normalised, unweighted
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-    id_table,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.content import Content, ContentConfig, projections
 from lmm4rec.recommenders.losses import bpr_loss, row_scores
-from lmm4rec.recommenders.projections import ContentProjections
 from lmm4rec.sparse import SparseMatrix
 
 
@@ -71,16 +64,17 @@ class FREEDOM(Recommender):
         self, view: TrainingView, features: Features | None, config: FREEDOMConfig
     ) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config, trained=config.train_features)
         self.n_users = view.n_users
         self.interactions = interaction_matrix(view.train, view.n_users, view.n_items)
         self.adjacency = symmetric_adjacency(self.interactions)
         self.thinned = self.adjacency  # until an epoch begins
-        self.item_graph = _item_graph(parts, config)
+        self.item_graph = _item_graph(self.content.tables(), config)
         self.table = id_table(view, config.dimensions)  # [N, D] users, then items
-        self.projections = ContentProjections(
-            parts, config.dimensions, train_features=config.train_features
-        )
+        self.projections = projections(self.content, config.dimensions)
+
+    def content_changed(self) -> None:
+        self.item_graph = _item_graph(self.content.tables(), self.config)
 
     def begin_epoch(self, generator: np.random.Generator) -> None:
         edges = self.interactions.tocoo()
@@ -103,7 +97,7 @@ class FREEDOM(Recommender):
         item = final[first_item:] + similar
         terms = {"bpr": _bpr(user, item, positives, negatives)}
         for name, projection in self.projections.items():
-            projected = projection.rows(items)
+            projected = projection(self.content.rows(name, items))
             loss = _bpr(user, projected, positives, negatives)
             terms[f"bpr_{name}"] = self.config.content_weight * loss
         return terms

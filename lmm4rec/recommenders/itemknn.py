@@ -21,7 +21,8 @@ from torch import Tensor
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
 from lmm4rec.graphs import interaction_matrix
-from lmm4rec.recommenders.base import ContentConfig, NeighbourhoodModel, content
+from lmm4rec.recommenders.base import NeighbourhoodModel
+from lmm4rec.recommenders.content import JOINED, Content, ContentConfig
 
 _BLOCK_ROWS = 1024
 
@@ -37,9 +38,8 @@ class ItemKNN(NeighbourhoodModel):
     def __init__(
         self, view: TrainingView, features: Features | None, config: ItemKNNConfig
     ) -> None:
-        parts = content(features, config)
-        in_order = [parts[name] for name in ("image", "text", "fused") if name in parts]
-        self._features = torch.cat(in_order, dim=1)  # [I, C]
+        joined = Content(features, config, joined_in=("image", "text", "fused"))
+        self._features = joined.table(JOINED)  # [I, C]
         self._interactions = interaction_matrix(view.train, view.n_users, view.n_items)
         self._config = config
 

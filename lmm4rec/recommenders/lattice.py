@@ -40,17 +40,10 @@ from lmm4rec.graphs import (
     row_stochastic_adjacency,
 )
 from lmm4rec.item_graphs import nearest_neighbours, normalised
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-    id_table,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.content import Content, ContentConfig, projections
 from lmm4rec.recommenders.losses import bpr_loss, half_squared_norms, row_scores
-from lmm4rec.recommenders.projections import ContentProjections
 from lmm4rec.sparse import SparseMatrix
 from lmm4rec.weighted_edges import WeightedEdges, constant_edges, cosine_edges, joined
 
@@ -75,21 +68,21 @@ class LATTICE(Recommender):
         self, view: TrainingView, features: Features | None, config: LATTICEConfig
     ) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config, trained=config.train_features)
         self.n_users = view.n_users
         self.adjacency = row_stochastic_adjacency(
             interaction_matrix(view.train, view.n_users, view.n_items)
         )
-        self.originals = [
-            normalised(nearest_neighbours(part, config.neighbours)) for part in parts.values()
-        ]
+        self.originals = self._original_graphs()
         self.table = id_table(view, config.dimensions)  # [N, D] users, then items
-        self.projections = ContentProjections(
-            parts, config.projected_dimensions, train_features=config.train_features
-        )
-        self.modality_logits = nn.Parameter(torch.full((len(parts),), 0.5))  # theta
+        self.projections = projections(self.content, config.projected_dimensions)
+        self.modality_logits = nn.Parameter(torch.full((len(self.projections),), 0.5))  # theta
         self._searched: dict[str, tuple[Tensor, csr_array]] = {}  # what was searched, and found
         self._graph: SparseMatrix | None = None  # of the present epoch, once its first batch ran
+
+    def content_changed(self) -> None:
+        self.originals = self._original_graphs()
+        self._graph = None
 
     def learning_rate_factor(self, epoch: int) -> float:
         return self.config.learning_rate_decay ** ((epoch - 1) / 50)
@@ -131,12 +124,19 @@ class LATTICE(Recommender):
         for share, (name, projection), graph in zip(
             shares, self.projections.items(), self.originals, strict=True
         ):
-            projected = projection()  # [I, projected_dimensions]
+            projected = projection(self.content.table(name))  # [I, projected_dimensions]
             pattern = self._neighbours(name, projected.detach())
             learned.append(cosine_edges(projected, pattern).times(share))
             original.append(constant_edges(graph, projected.device).times(share))
         kept = self.config.original_weight
         return joined([joined(learned).normalised().times(1 - kept), joined(original).times(kept)])
+
+    def _original_graphs(self) -> list[csr_array]:
+        """S0 of every modality."""
+        return [
+            normalised(nearest_neighbours(table, self.config.neighbours))
+            for table in self.content.tables().values()
+        ]
 
     def _neighbours(self, name: str, projected: Tensor) -> csr_array:
         """The kept edges; equal vectors are not searched twice (validation, then next epoch)."""

@@ -37,14 +37,8 @@ from torch.nn import functional as F
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
 from lmm4rec.graphs import interaction_matrix, light_convolution, symmetric_adjacency
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-    id_table,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.content import Content, ContentConfig
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 from lmm4rec.recommenders.partition import log_partition
 from lmm4rec.sparse import SparseMatrix
@@ -77,19 +71,17 @@ class LGMRec(Recommender):
 
     def __init__(self, view: TrainingView, features: Features | None, config: LGMRecConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config)
         interactions = interaction_matrix(view.train, view.n_users, view.n_items)
         self.n_users = view.n_users
         self.interactions = SparseMatrix(interactions)  # R
         self.adjacency = symmetric_adjacency(interactions)
         self.from_items = _means_and_items(interactions)
         self.table = id_table(view, config.dimensions)  # [N, D] users, then items
-        self.names = list(parts)
         self.weights = nn.ParameterDict()  # W_m and Y_m side by side: [D_m, D + K]
-        for name, part in parts.items():
-            self.register_buffer(f"features_{name}", part)  # [I, D_m]
+        for name, table in self.content.tables().items():
             widths = (config.dimensions, config.hyperedges)
-            blocks = [nn.init.xavier_uniform_(torch.empty(part.shape[1], w)) for w in widths]
+            blocks = [nn.init.xavier_uniform_(torch.empty(table.shape[1], w)) for w in widths]
             self.weights[name] = nn.Parameter(torch.cat(blocks, dim=1))
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
@@ -116,7 +108,7 @@ class LGMRec(Recommender):
         """Final vectors of all nodes, [N, D], and each modality's hyperedges."""
         shared = light_convolution(self.adjacency, self.table, self.config.layers)
         final, total, hyperedges = shared, torch.zeros_like(shared), []
-        for name in self.names:
+        for name in self.content.names:
             projected, logits = self._projected(name)  # [I, D], [I, K]
             final = final + self._local(projected)
             memberships = self._memberships(logits, noisy=noisy)
@@ -127,7 +119,7 @@ class LGMRec(Recommender):
 
     def _projected(self, name: str) -> tuple[Tensor, Tensor]:
         """F W and F Y in one product."""
-        both = self.get_buffer(f"features_{name}") @ self.weights[name]
+        both = self.content.table(name) @ self.weights[name]
         widths = [self.config.dimensions, self.config.hyperedges]
         projected, logits = both.split(widths, dim=1)
         return projected, logits

@@ -42,17 +42,10 @@ from lmm4rec.graphs import (
     symmetric_adjacency,
 )
 from lmm4rec.item_graphs import nearest_neighbours, normalised
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-    id_table,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.content import Content, ContentConfig, projections
 from lmm4rec.recommenders.losses import bpr_loss, half_squared_norms, info_nce, row_scores
-from lmm4rec.recommenders.projections import ContentProjections
 from lmm4rec.sparse import SparseMatrix
 
 
@@ -74,23 +67,30 @@ class MGCN(Recommender):
 
     def __init__(self, view: TrainingView, features: Features | None, config: MGCNConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config, trained=config.train_features)
         dims = config.dimensions
         self.n_users = view.n_users
         interactions = interaction_matrix(view.train, view.n_users, view.n_items)
         self.adjacency = symmetric_adjacency(interactions)
         self.from_items = _from_items(interactions)
-        self.item_graphs = [
-            SparseMatrix(normalised(nearest_neighbours(part, config.neighbours)))
-            for part in parts.values()
-        ]
+        self.item_graphs = self._item_graphs()
         self.table = id_table(view, dims)  # [N, D] users, then items
-        self.projections = ContentProjections(parts, dims, train_features=config.train_features)
-        self.gates = nn.ModuleDict({name: _gate(dims) for name in parts})  # g
-        self.preferences = nn.ModuleDict({name: _gate(dims) for name in parts})  # p
+        self.projections = projections(self.content, dims)
+        self.gates = nn.ModuleDict({name: _gate(dims) for name in self.content.names})  # g
+        self.preferences = nn.ModuleDict({name: _gate(dims) for name in self.content.names})  # p
         self.attention = nn.Sequential(  # q
             nn.Linear(dims, dims), nn.Tanh(), nn.Linear(dims, 1, bias=False)
         )
+
+    def content_changed(self) -> None:
+        self.item_graphs = self._item_graphs()
+
+    def _item_graphs(self) -> list[SparseMatrix]:
+        """S of every modality."""
+        return [
+            SparseMatrix(normalised(nearest_neighbours(table, self.config.neighbours)))
+            for table in self.content.tables().values()
+        ]
 
     def learning_rate_factor(self, epoch: int) -> float:
         return self.config.learning_rate_decay ** ((epoch - 1) / 50)
@@ -124,7 +124,7 @@ class MGCN(Recommender):
         for (name, projection), graph in zip(
             self.projections.items(), self.item_graphs, strict=True
         ):
-            view = ids * self.gates[name](projection())
+            view = ids * self.gates[name](projection(self.content.table(name)))
             for _ in range(self.config.item_layers):
                 view = graph @ view
             views.append(view)

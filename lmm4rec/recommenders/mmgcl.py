@@ -42,16 +42,10 @@ from lmm4rec.corpus import TrainingView
 from lmm4rec.errors import InputError
 from lmm4rec.features import Features
 from lmm4rec.graphs import normalised_interactions
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Modality,
-    Recommender,
-    TrainedConfig,
-    content,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.batches import DistinctItems, distinct_items
 from lmm4rec.recommenders.branches import SharedUserBranches
+from lmm4rec.recommenders.content import Content, ContentConfig, Modality
 from lmm4rec.recommenders.losses import bpr_loss, info_nce, row_scores
 from lmm4rec.sparse import SparseMatrix
 
@@ -71,10 +65,10 @@ class MMGCL(Recommender):
 
     def __init__(self, view: TrainingView, features: Features | None, config: MMGCLConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
-        self.chances = _mask_chances(list(parts), config.mask_weights)
+        self.content = Content(features, config)
+        self.chances = _mask_chances(list(self.content.names), config.mask_weights)
         self.branches = SharedUserBranches(
-            view, parts, config.dimensions, config.layers, propagate_features=False
+            view, self.content, config.dimensions, config.layers, propagate_features=False
         )
         self.read_user = nn.Linear(self.branches.width, config.dimensions)
         self.read_item = nn.Linear(self.branches.width, config.dimensions)

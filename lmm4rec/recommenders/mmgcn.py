@@ -31,14 +31,9 @@ from torch.nn import functional as F
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
 from lmm4rec.graphs import interaction_matrix, mean_adjacency
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.batches import distinct_nodes
+from lmm4rec.recommenders.content import Content, ContentConfig
 from lmm4rec.recommenders.losses import bpr_loss, row_scores
 from lmm4rec.sparse import SparseMatrix
 
@@ -56,7 +51,7 @@ class MMGCN(Recommender):
 
     def __init__(self, view: TrainingView, features: Features | None, config: MMGCNConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config)
         self.n_users = view.n_users
         self.neighbours = mean_adjacency(interaction_matrix(view.train, view.n_users, view.n_items))
         table = torch.empty(view.n_users + view.n_items, config.dimensions)
@@ -65,12 +60,12 @@ class MMGCN(Recommender):
             {
                 name: ModalityNetwork(
                     view.n_users,
-                    part,
+                    table.shape[1],
                     config.image_dimensions if name == "image" else None,
                     config.dimensions,
                     config.layers,
                 )
-                for name, part in parts.items()
+                for name, table in self.content.tables().items()
             }
         )
 
@@ -101,7 +96,10 @@ class MMGCN(Recommender):
         return penalty
 
     def _final(self) -> Tensor:
-        outputs = [network(self.neighbours, self.table) for network in self.networks.values()]
+        outputs = [
+            network(self.content.table(name), self.neighbours, self.table)
+            for name, network in self.networks.items()
+        ]
         return torch.stack(outputs).mean(dim=0)
 
     @torch.no_grad()
@@ -113,27 +111,22 @@ class MMGCN(Recommender):
 class ModalityNetwork(nn.Module):
     """X_0 and the layers of one modality."""
 
-    features: Tensor
-
     def __init__(
-        self, n_users: int, features: Tensor, projected: int | None, dims: int, n_layers: int
+        self, n_users: int, content_dims: int, projected: int | None, dims: int, n_layers: int
     ) -> None:
         super().__init__()
-        width = projected or features.shape[1]
-        self.projection = nn.Linear(features.shape[1], width) if projected else None
-        # Features that are not projected can have their unit norm once and for all.
-        self.register_buffer("features", features if projected else F.normalize(features, dim=1))
+        width = projected or content_dims
+        self.projection = nn.Linear(content_dims, width) if projected else None
         preferences = torch.empty(n_users, width)
         self.preferences = nn.Parameter(nn.init.xavier_normal_(preferences))  # P_m, [U, k]
         widths = [width] + [dims] * (n_layers - 1)
         self.layers = nn.ModuleList(MeanLayer(width, dims) for width in widths)
 
-    def forward(self, neighbours: SparseMatrix, table: Tensor) -> Tensor:
-        """[N, N] and E [N, d] -> X_L [N, d]."""
-        items = self.features
-        if self.projection is not None:
-            items = F.normalize(self.projection(items), dim=1)
-        nodes = torch.cat([F.normalize(self.preferences, dim=1), items])  # [N, k]
+    def forward(self, features: Tensor, neighbours: SparseMatrix, table: Tensor) -> Tensor:
+        """F_m [I, content dims], [N, N] and E [N, d] -> X_L [N, d]."""
+        items = features if self.projection is None else self.projection(features)
+        unit = [F.normalize(rows, dim=1) for rows in (self.preferences, items)]
+        nodes = torch.cat(unit)  # [N, k]
         for layer in self.layers:
             nodes = layer(nodes, neighbours, table)
         return nodes

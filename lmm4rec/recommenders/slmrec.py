@@ -34,14 +34,9 @@ from torch.nn import functional as F
 
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.branches import SharedUserBranches, propagated_features_fit
+from lmm4rec.recommenders.content import Content, ContentConfig
 from lmm4rec.recommenders.losses import info_nce
 
 
@@ -59,17 +54,20 @@ class SLMRec(Recommender):
 
     def __init__(self, view: TrainingView, features: Features | None, config: SLMRecConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config)
         self.branches = SharedUserBranches(
             view,
-            parts,
+            self.content,
             config.dimensions,
             config.layers,
-            propagate_features=propagated_features_fit(view, parts),
+            propagate_features=propagated_features_fit(view, self.content),
         )
         self.read_user = nn.Linear(self.branches.width, config.dimensions)  # G_u
         self.read_item = nn.Linear(self.branches.width, config.dimensions)  # G_i
-        self.alignment = ModalityAlignment(config.dimensions, len(parts))
+        self.alignment = ModalityAlignment(config.dimensions, len(self.content.names))
+
+    def content_changed(self) -> None:
+        self.branches.content_changed()
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         user_rows, user_places = torch.unique(users, return_inverse=True)

@@ -31,15 +31,10 @@ from torch.nn import functional as F
 
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.batches import distinct_items
 from lmm4rec.recommenders.branches import SharedUserBranches, propagated_features_fit
+from lmm4rec.recommenders.content import Content, ContentConfig
 from lmm4rec.recommenders.losses import bpr_loss, info_nce, row_scores
 
 
@@ -56,15 +51,18 @@ class UGT(Recommender):
 
     def __init__(self, view: TrainingView, features: Features | None, config: UGTConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
+        self.content = Content(features, config)
         self.branches = SharedUserBranches(
             view,
-            parts,
+            self.content,
             config.dimensions,
             config.layers,
-            propagate_features=propagated_features_fit(view, parts),
+            propagate_features=propagated_features_fit(view, self.content),
         )
         self.fusion = AttentiveFusion(config.dimensions)
+
+    def content_changed(self) -> None:
+        self.branches.content_changed()
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         user_rows, user_places = torch.unique(users, return_inverse=True)

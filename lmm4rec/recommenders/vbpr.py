@@ -19,14 +19,9 @@ from torch import Tensor, nn
 
 from lmm4rec.corpus import TrainingView
 from lmm4rec.features import Features
-from lmm4rec.recommenders.base import (
-    ContentConfig,
-    Losses,
-    Recommender,
-    TrainedConfig,
-    content,
-)
+from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.batches import distinct_items, take
+from lmm4rec.recommenders.content import JOINED, Content, ContentConfig
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 
 
@@ -38,16 +33,13 @@ class VBPRConfig(ContentConfig, TrainedConfig):
 class VBPR(Recommender):
     Config: ClassVar[type[VBPRConfig]] = VBPRConfig
     config: VBPRConfig
-    features: Tensor
 
     def __init__(self, view: TrainingView, features: Features | None, config: VBPRConfig) -> None:
         super().__init__(view, features, config)
-        parts = content(features, config)
-        in_order = [parts[name] for name in ("text", "image", "fused") if name in parts]
-        self.register_buffer("features", torch.cat(in_order, dim=1))  # [I, C]
+        self.content = Content(features, config, joined_in=("text", "image", "fused"))
         self.users = nn.Parameter(torch.empty(view.n_users, 2 * config.dimensions))
         self.items = nn.Parameter(torch.empty(view.n_items, config.dimensions))
-        self.projection = nn.Linear(self.features.shape[1], config.dimensions)
+        self.projection = nn.Linear(self.content.width(JOINED), config.dimensions)
         nn.init.xavier_uniform_(self.users)
         nn.init.xavier_uniform_(self.items)
         nn.init.xavier_normal_(self.projection.weight)
@@ -55,7 +47,7 @@ class VBPR(Recommender):
 
     def losses(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Losses:
         items = distinct_items(positives, negatives)
-        projected = self.projection(take(self.features, items.rows))  # [R, D]
+        projected = self.projection(self.content.rows(JOINED, items.rows))  # [R, D]
         vectors = torch.cat([take(self.items, items.rows), projected], dim=1)  # [R, 2D]
         user, positive, negative = (
             take(self.users, users),
@@ -70,5 +62,5 @@ class VBPR(Recommender):
 
     @torch.no_grad()
     def vectors(self) -> tuple[Tensor, Tensor]:
-        items = torch.cat([self.items, self.projection(self.features)], dim=1)
+        items = torch.cat([self.items, self.projection(self.content.table(JOINED))], dim=1)
         return self.users.detach(), items
