@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lmm4rec.recommenders import recommender_class
+from lmm4rec.recommenders.content import JOINED
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 from lmm4rec.sampling import TripleSampler
 from lmm4rec.training import TrainingConfig, _adam, _run_epoch
@@ -99,7 +100,7 @@ class PlainVBPR(nn.Module):
 
 def content_table(model: Any) -> Tensor:
     """All of VBPR's content, text before image: [I, C]."""
-    return model.features
+    return model.content.table(JOINED)
 
 
 def lightgcn_floor(model: Any, sampler: TripleSampler) -> Floor:
