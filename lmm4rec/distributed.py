@@ -13,6 +13,7 @@ Legend: R processes, B_r rows of process r, B the sum of all B_r.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -58,6 +59,8 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     own = _own_device(device)
     signal.signal(signal.SIGTERM, _end)  # what torchrun sends to the rest when one has failed
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    if not is_main():
+        logging.getLogger().setLevel(logging.WARNING)  # the same news once is enough
     yield own
     dist.destroy_process_group()  # not after an error: it would wait for processes that are gone
 
@@ -80,19 +83,19 @@ def own_part(rows: NDArray[Any]) -> NDArray[Any]:
     return np.array_split(rows, ranks())[rank()]
 
 
-def row_counts(own: int, device: torch.device) -> list[int]:
-    """B_r of every process, in rank order."""
+def numbers_of_all(own: int, device: torch.device) -> list[int]:
+    """What every process gives as its `own` number, in rank order."""
     if ranks() == 1:
         return [own]
-    counts = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(ranks())]
+    numbers = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(ranks())]
     with _all_together():
-        dist.all_gather(counts, torch.tensor([own], device=device))
-    return [int(count) for count in torch.cat(counts)]
+        dist.all_gather(numbers, torch.tensor([own], device=device))
+    return [int(number) for number in torch.cat(numbers).tolist()]
 
 
 def own_slice(own: int, device: torch.device) -> slice:
     """Where this process's `own` rows stand among those that `gather` returns."""
-    counts = row_counts(own, device)
+    counts = numbers_of_all(own, device)
     start = sum(counts[: rank()])
     return slice(start, start + own)
 
@@ -158,7 +161,7 @@ def _average_in_place(tensors: list[Tensor]) -> None:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        counts = row_counts(len(rows), rows.device)
+        counts = numbers_of_all(len(rows), rows.device)
         padded = rows.new_zeros((max(counts), *rows.shape[1:]))  # exchanges are of one shape
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in counts]

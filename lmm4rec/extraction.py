@@ -2,7 +2,7 @@
 
 Items go in shards of `ROW_GROUP_ROWS`; a finished shard stands in the scratch folder and is not
 computed again. Batches never cross shards, so a run that was killed and went on gives the bytes
-of one that was not.
+of one that was not, and so do several processes that share the shards.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmm4rec.catalogue import Catalogue
+from lmm4rec.distributed import is_main, own_part, wait_for_all
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import Batch, RawBatch, prepared
 from lmm4rec.errors import InputError
 from lmm4rec.features import Features, write_features
+from lmm4rec.folders import whole_folder
 from lmm4rec.images import ROW_GROUP_ROWS
 from lmm4rec.params import Section
 
 log = logging.getLogger(__name__)
 
 Shard = dict[str, NDArray[Any]]  # has_<modality> bool [n]; <modality> float32 [n, D]
+Vectors = dict[str, tuple[Tensor, Tensor]]  # modality -> rows [B_m] of a batch, vectors [B_m, D]
 
 
 class ExtractConfig(Section):
@@ -56,33 +59,31 @@ def extract(
     config: ExtractConfig,
     pace: Pace,
     scratch: Path,
-    folder: Path,
+    output: Path,
     about: dict[str, object],
 ) -> None:
-    """Write the features folder of a whole catalogue; `about` goes into about.json.
+    """Write the features folder `output` of a whole catalogue; `about` goes into about.json.
 
     A missing picture or text leaves a row of zeros and a flag that says so, in its own row alone.
+    With several processes each computes its part of the shards and the main one writes the folder.
     """
     widths = _widths(encoder, config)
     encoder.to(pace.device).eval()
     starts = range(0, len(catalogue), ROW_GROUP_ROWS)
     paths = {start: scratch / f"{start:09d}.safetensors" for start in starts}
     missing = [start for start in starts if not paths[start].exists()]
+    wait_for_all()  # a shard that is finished now is missing to nobody
     begun = time.monotonic()
-    batches = prepared(_raw(catalogue, missing, pace), encoder, pace.workers, pace.device)
-    with tqdm(total=len(catalogue), unit=" items", desc="extracting") as progress:
-        done = len(catalogue) - sum(_length(catalogue, start) for start in missing)
-        progress.update(done)
-        for start in missing:
-            shard = _empty(_length(catalogue, start), widths)
-            for first in range(0, len(shard["has_image"]), pace.batch_size):
-                stop = min(first + pace.batch_size, len(shard["has_image"]))
-                _fill(shard, first, encoder, next(batches), config, pace.device)
-                progress.update(stop - first)
-            _save(shard, paths[start])
+    own = [int(start) for start in own_part(np.array(missing, dtype=np.int64))]
+    _encode_shards(encoder, catalogue, config, pace, {start: paths[start] for start in own})
+    wait_for_all()
+    count = sum(_length(catalogue, start) for start in missing)
     seconds = time.monotonic() - begun
-    log.info("%d items in %.1f s", len(catalogue) - done, seconds)
-    write_features(folder, _features(catalogue, list(paths.values()), widths), about)
+    log.info("%d items in %.1f s (%.1f items/s)", count, seconds, count / seconds)
+    if is_main():
+        features = _features(catalogue, list(paths.values()), widths)
+        with whole_folder(output) as folder:
+            write_features(folder, features, about)
 
 
 def describe(encoder: Encoder, config: ExtractConfig) -> dict[str, object]:
@@ -114,6 +115,27 @@ def _length(catalogue: Catalogue, start: int) -> int:
     return min(ROW_GROUP_ROWS, len(catalogue) - start)
 
 
+def _encode_shards(
+    encoder: Encoder,
+    catalogue: Catalogue,
+    config: ExtractConfig,
+    pace: Pace,
+    paths: dict[int, Path],
+) -> None:
+    """Compute the shards that begin at the items `paths` names, and save each."""
+    widths = _widths(encoder, config)
+    batches = prepared(_raw(catalogue, list(paths), pace), encoder, pace.workers, pace.device)
+    vectors = _vectors(encoder, batches, config, pace.device)
+    total, quiet = sum(_length(catalogue, start) for start in paths), not is_main()
+    with tqdm(total=total, unit=" items", desc="extracting", disable=quiet) as progress:
+        for start, path in paths.items():
+            shard = _empty(_length(catalogue, start), widths)
+            for first in range(0, len(shard["has_image"]), pace.batch_size):
+                _fill(shard, first, next(vectors))
+                progress.update(min(pace.batch_size, len(shard["has_image"]) - first))
+            _save(shard, path)
+
+
 def _raw(catalogue: Catalogue, starts: list[int], pace: Pace) -> Iterator[RawBatch]:
     for start in starts:
         part = catalogue.part(start)
@@ -127,35 +149,62 @@ def _empty(rows: int, widths: dict[str, int]) -> Shard:
     return shard | {f"has_{name}": np.zeros(rows, bool) for name in ("image", "text")}
 
 
+def _vectors(
+    encoder: Encoder, batches: Iterator[Batch], config: ExtractConfig, device: torch.device
+) -> Iterator[Vectors]:
+    """The vectors of each batch, in order.
+
+    A batch is asked for its vectors only once the next one is under way: a CUDA device then has
+    work while the processor waits, unpacks and fetches.
+    """
+    waiting: Vectors | None = None
+    for batch in _on_device(batches, device):
+        vectors = _encode(encoder, batch, config, device)
+        if waiting is not None:
+            yield waiting
+        waiting = vectors
+    if waiting is not None:
+        yield waiting
+
+
+def _on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Copies to a CUDA device run beside its computations, in a stream of their own."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            moved = batch.to(device)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(copying)
+        for tensor in (moved.pixels, *moved.tokens.values()):
+            tensor.record_stream(computing)  # its memory is not free before they are through
+        yield moved
+
+
 @torch.inference_mode()
-def _fill(
-    shard: Shard,
-    first: int,
-    encoder: Encoder,
-    batch: Batch,
-    config: ExtractConfig,
-    device: torch.device,
-) -> None:
-    """Encode one batch into the shard's rows from `first` on."""
-    batch = batch.to(device)
-    picture_rows, text_rows = batch.picture_rows.numpy(), batch.text_rows.numpy()
-    shard["has_image"][first + picture_rows] = True
-    shard["has_text"][first + text_rows] = True
+def _encode(encoder: Encoder, batch: Batch, config: ExtractConfig, device: torch.device) -> Vectors:
+    """Vectors by modality with the rows of the batch they belong to, still on the device."""
+    found: Vectors = {}
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        if len(picture_rows):
-            shard["image"][first + picture_rows] = _array(encoder.encode_images(batch.pixels))
-        if len(text_rows):
-            shard["text"][first + text_rows] = _array(encoder.encode_texts(batch.tokens))
+        if len(batch.picture_rows):
+            found["image"] = (batch.picture_rows, encoder.encode_images(batch.pixels))
+        if len(batch.text_rows):
+            found["text"] = (batch.text_rows, encoder.encode_texts(batch.tokens))
         if config.fused:
             pixels, tokens, rows = batch.pairs()
             if len(rows):
-                fused = _array(encoder.encode_pairs(pixels, tokens))
-                shard["fused"][first + rows.numpy()] = fused
+                found["fused"] = (rows, encoder.encode_pairs(pixels, tokens))
+    return found
 
 
-def _array(embeddings: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = embeddings.float().cpu().numpy()
-    return array
+def _fill(shard: Shard, first: int, vectors: Vectors) -> None:
+    """Put the vectors of one batch into the shard's rows from `first` on."""
+    for name, (rows, values) in vectors.items():
+        shard[name][first + rows.numpy()] = values.float().cpu().numpy()
+        if name != "fused":
+            shard[f"has_{name}"][first + rows.numpy()] = True
 
 
 def _save(shard: Shard, path: Path) -> None:
@@ -165,6 +214,12 @@ def _save(shard: Shard, path: Path) -> None:
 
 
 def _features(catalogue: Catalogue, paths: list[Path], widths: dict[str, int]) -> Features:
+    absent = [path for path in paths if not path.exists()]
+    if absent:
+        raise InputError(
+            f"{absent[0]}: another process of this run computed it elsewhere; let all machines "
+            "share the project's folder"
+        )
     shards = [load_file(path) for path in paths]
     joined = {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
     present = {name: joined[f"has_{name}"] for name in ("image", "text")}

@@ -24,10 +24,12 @@ output_path = click.Path(path_type=Path)
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Those that this process may use; torchrun's processes share those of their machine."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 # What changes speed and never a result: an option or an environment variable, not a parameter.
@@ -41,6 +43,22 @@ workers_option = click.option(
     type=click.IntRange(min=0),
     help="processes that decode pictures; 0: none beside this one",
 )
+
+
+def encoder_on_a_catalogue(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of a stage in which an encoder meets the pictures and texts of a catalogue."""
+    options = (
+        click.option("--encoder", required=True, help="a name under `encoders` in params.yaml"),
+        click.option("--weights", required=True, type=existing_folder),
+        click.option("--corpus", required=True, type=existing_folder),
+        click.option("--images", required=True, type=existing_folder),
+        click.option("--output", required=True, type=output_path),
+        device_option,
+        workers_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def stage(function: Callable[..., None]) -> click.Command:

@@ -1,26 +1,14 @@
-"""Encode every item's picture and text."""
+"""Encode every item's picture and text; by torchrun, in several processes that share the work."""
 
 from pathlib import Path
 
 import click
 
-from stages.command import (
-    PARAMS,
-    SCRATCH,
-    device_option,
-    existing_folder,
-    output_path,
-    stage,
-    workers_option,
-)
+from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, stage
 
 
 @stage
-@click.option("--encoder", required=True, help="a name under `encoders` in params.yaml")
-@click.option("--weights", required=True, type=existing_folder)
-@click.option("--corpus", required=True, type=existing_folder)
-@click.option("--images", required=True, type=existing_folder)
-@click.option("--output", required=True, type=output_path)
+@encoder_on_a_catalogue
 @click.option(
     "--batch-size",
     default=128,
@@ -28,8 +16,6 @@ from stages.command import (
     type=click.IntRange(min=1),
     help="items encoded at once; lower it if memory runs out",
 )
-@device_option
-@workers_option
 def main(
     encoder: str,
     weights: Path,
@@ -44,11 +30,12 @@ def main(
 
     from lmm4rec.catalogue import Catalogue
     from lmm4rec.devices import choose_device
+    from lmm4rec.distributed import is_main, joined
     from lmm4rec.downloads import file_sha256
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.checkpoints import WEIGHTS_FILE
     from lmm4rec.extraction import ExtractConfig, Pace, describe, extract
-    from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
+    from lmm4rec.folders import fingerprint, scratch_folder
     from lmm4rec.params import find, read_params, read_section
 
     config = read_section(PARAMS, f"encoders.{encoder}.extract", ExtractConfig)
@@ -64,10 +51,11 @@ def main(
     # Batch size and device are part of the key: with others the last bits of a feature differ.
     shaped_by = (about, [fingerprint(file) for file in files], batch_size, device)
     scratch = scratch_folder(SCRATCH, "extract", *shaped_by)
-    pace = Pace(batch_size, workers, choose_device(device))
-    with whole_folder(output) as folder:
-        extract(model, catalogue, config, pace, scratch, folder, about)
-    shutil.rmtree(scratch)
+    with joined(choose_device(device)) as own_device:
+        pace = Pace(batch_size, workers, own_device)
+        extract(model, catalogue, config, pace, scratch, output, about)
+        if is_main():
+            shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

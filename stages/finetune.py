@@ -1,29 +1,18 @@
-"""Adapt an encoder to a catalogue's own pictures and texts; no interaction is read."""
+"""Adapt an encoder to a catalogue's own pictures and texts; no interaction is read.
+
+By torchrun, in several processes that share each batch.
+"""
 
 from pathlib import Path
 
 import click
 
-from stages.command import (
-    PARAMS,
-    SCRATCH,
-    device_option,
-    existing_folder,
-    output_path,
-    stage,
-    workers_option,
-)
+from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
 
 
 @stage
-@click.option("--encoder", required=True, help="a name under `encoders` in params.yaml")
-@click.option("--weights", required=True, type=existing_folder)
-@click.option("--corpus", required=True, type=existing_folder)
-@click.option("--images", required=True, type=existing_folder)
-@click.option("--output", required=True, type=output_path)
+@encoder_on_a_catalogue
 @click.option("--curve", required=True, type=output_path, help="CSV with a row per epoch")
-@device_option
-@workers_option
 def main(
     encoder: str,
     weights: Path,
@@ -38,6 +27,7 @@ def main(
 
     from lmm4rec.catalogue import Catalogue
     from lmm4rec.devices import choose_device
+    from lmm4rec.distributed import is_main, joined
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
     from lmm4rec.encoders.tuning_curve import write_curve
@@ -51,11 +41,13 @@ def main(
     files = (corpus / "items.parquet", images / "images.parquet", weights)
     shaped_by = (config.model_dump(mode="json"), revision, [fingerprint(file) for file in files])
     scratch = scratch_folder(SCRATCH, "finetune", *shaped_by, device)
-    rows = tune_encoder(model, source, config, scratch, choose_device(device), workers)
-    with whole_folder(output) as folder:
-        model.save(folder)
-    write_curve(curve, rows)
-    shutil.rmtree(scratch)
+    with joined(choose_device(device)) as own_device:
+        rows = tune_encoder(model, source, config, scratch, own_device, workers)
+        if is_main():
+            with whole_folder(output) as folder:
+                model.save(folder)
+            write_curve(curve, rows)
+            shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def check_toy(inputs: Tensor, counts: list[int], expected: list[Tensor]) -> None
         distributed._NUMBERS_AT_ONCE = bucket
         for found, known in zip(toy_gradients(own), expected, strict=True):
             torch.testing.assert_close(found, known, rtol=1e-12, atol=1e-12)
-    assert distributed.row_counts(len(own), CPU) == counts
+    assert distributed.numbers_of_all(len(own), CPU) == counts
     start = sum(counts[: distributed.rank()])
     assert distributed.own_slice(len(own), CPU) == slice(start, start + len(own))
     assert torch.equal(distributed.gather(own), inputs)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from lmm4rec.distributed import is_main, numbers_of_all, own_part
 from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.picture_texts import PicturesWithTexts, prepared
 
@@ -51,7 +52,8 @@ class PairBatches:
         decoded = prepared(raws, self._encoder, self._workers, torch.device("cpu"))
         parts: list[Pair] = []
         readable: list[Rows] = []
-        with tqdm(total=len(self._rows), unit=" pictures", desc="decoding") as progress:
+        total, quiet = len(self._rows), not is_main()
+        with tqdm(total=total, unit=" pictures", desc="decoding", disable=quiet) as progress:
             for rows, batch in zip(order, decoded, strict=True):
                 pixels, tokens, inside = batch.pairs()
                 if len(pixels) and pixels[0].nbytes * len(self._rows) > _MOST_CACHED_BYTES:
@@ -66,24 +68,26 @@ class PairBatches:
             self._cached_at[known] = np.arange(len(known))
 
     def batches(self, order: list[Rows], augmenting_seed: int | None = None) -> Iterator[Pair]:
-        """One batch per element of `order`; rows whose picture proves unreadable are left out.
+        """This process's part of each batch of `order`, without rows whose picture is unreadable.
 
-        So are batches with fewer than two pairs. With an `augmenting_seed` the pictures are varied;
-        batch i draws from (seed, i) alone.
+        Batches that hold fewer than two pairs, or in which a process has none, are left out. With
+        an `augmenting_seed` the pictures are varied; each row draws from (seed, row) alone.
         """
+        parts = [own_part(rows) for rows in order]
         served = (
-            self._decoded(order, augmenting_seed)
+            self._decoded(parts, augmenting_seed)
             if self._cache is None or augmenting_seed is not None
-            else map(self._from_cache, order)
+            else map(self._from_cache, parts)
         )
-        # A pair alone has nothing to be told from.
-        return (pair for pair in served if len(pair[0]) > 1)
+        return (pair for pair in served if self._is_batch(len(pair[0])))
+
+    def _is_batch(self, own_pairs: int) -> bool:
+        """Every process comes to the same answer. A pair alone has nothing to be told from."""
+        pairs = numbers_of_all(own_pairs, self._device)
+        return sum(pairs) > 1 and min(pairs) > 0
 
     def _decoded(self, order: list[Rows], augmenting_seed: int | None) -> Iterator[Pair]:
-        raws = (
-            self._source.raw(rows, _batch_seed(augmenting_seed, number))
-            for number, rows in enumerate(order)
-        )
+        raws = (self._source.raw(rows, augmenting_seed) for rows in order)
         for batch in prepared(raws, self._encoder, self._workers, self._device):
             pixels, tokens, _ = batch.to(self._device).pairs()
             yield pixels, tokens
@@ -102,9 +106,3 @@ def _joined(parts: list[Pair]) -> Pair:
     names = parts[0][1]
     tokens = {name: torch.cat([tokens[name] for _, tokens in parts]) for name in names}
     return torch.cat([pixels for pixels, _ in parts]), tokens
-
-
-def _batch_seed(seed: int | None, number: int) -> int | None:
-    if seed is None:
-        return None
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -30,7 +30,7 @@ class RawBatch(NamedTuple):
 
     pictures: list[bytes | None]
     texts: list[str]
-    augmenting_seed: int | None  # None: the transform without chance
+    augmenting_seeds: list[int] | None  # one a row; None: the transform without chance
 
 
 class Batch(NamedTuple):
@@ -68,21 +68,25 @@ class Preparation(Dataset[Batch]):
         picture_rows = [row for row, picture in enumerate(pictures) if picture is not None]
         text_rows = [row for row, text in enumerate(raw.texts) if text.strip()]
         return Batch(
-            self._pixels([picture for picture in pictures if picture], raw.augmenting_seed),
+            self._pixels(pictures, raw.augmenting_seeds),
             torch.tensor(picture_rows, dtype=torch.int64),
             self._tokenizer([raw.texts[row] for row in text_rows]) if text_rows else {},
             torch.tensor(text_rows, dtype=torch.int64),
         )
 
-    def _pixels(self, pictures: list[Image.Image], augmenting_seed: int | None) -> Tensor:
-        if not pictures:
-            return torch.empty(0)
-        if augmenting_seed is None:
-            return torch.stack([self._transform(picture) for picture in pictures])
-        # Chance belongs to the batch, not to the worker, and leaves the training's own alone.
+    def _pixels(self, pictures: list[Image.Image | None], seeds: list[int] | None) -> Tensor:
+        if seeds is None:
+            made = [self._transform(picture) for picture in pictures if picture]
+        else:
+            paired = zip(pictures, seeds, strict=True)
+            made = [self._varied(picture, seed) for picture, seed in paired if picture]
+        return torch.stack(made) if made else torch.empty(0)
+
+    def _varied(self, picture: Image.Image, seed: int) -> Tensor:
+        """Chance belongs to the row, not to its batch or worker, and leaves the training's own."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(augmenting_seed)
-            return torch.stack([self._augment(picture) for picture in pictures])
+            torch.default_generator.manual_seed(seed)
+            return self._augment(picture)
 
 
 def decode(content: bytes) -> Image.Image | None:
@@ -137,8 +141,13 @@ class PicturesWithTexts:
         return np.array(both, dtype=np.int64)
 
     def raw(self, rows: Iterable[int], augmenting_seed: int | None) -> RawBatch:
+        """`rows` as they are stored; with a seed each row varies by (seed, row) alone."""
+        rows = list(rows)
+        seeds = None if augmenting_seed is None else [_seed(augmenting_seed, row) for row in rows]
         return RawBatch(
-            [self.pictures[row] for row in rows],
-            [self.texts[row] for row in rows],
-            augmenting_seed,
+            [self.pictures[row] for row in rows], [self.texts[row] for row in rows], seeds
         )
+
+
+def _seed(seed: int, row: int) -> int:
+    return int(np.random.SeedSequence([seed, row]).generate_state(1)[0])

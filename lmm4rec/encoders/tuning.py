@@ -22,6 +22,15 @@ from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
+from lmm4rec.distributed import (
+    average_gradients,
+    averaged,
+    gather,
+    is_main,
+    numbers_of_all,
+    ranks,
+    wait_for_all,
+)
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.pair_batches import PairBatches, Rows
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
@@ -65,10 +74,12 @@ def tune_encoder(
 ) -> list[CurveRow]:
     """Train `encoder` in place, in eval mode and on CPU in the end; one row per epoch, from 0.
 
-    `scratch` holds the last whole epoch and belongs to these inputs alone. Raises InputError for
-    too few pairs and when the loss ceases to be finite.
+    `scratch` holds the last whole epoch and belongs to these inputs alone. Processes of one run
+    share each batch and all end with the same encoder. Raises InputError for too few pairs and when
+    the loss ceases to be finite.
     """
     train_rows, held_out = split_rows(source.complete_rows(), config)
+    _refuse_empty_parts(min(config.batch_size, len(train_rows), len(held_out)))
     encoder.to(device)
     run = _Run(encoder, config, len(train_rows), device, scratch)
     run.resume()
@@ -126,13 +137,15 @@ class _Run:
         totals: dict[str, Tensor] = {}
         self.encoder.train()
         served = batches.batches(plan, augmenting_seed)
-        for step, (pixels, tokens) in enumerate(
-            tqdm(served, total=len(plan), unit=" steps", desc=f"epoch {epoch}", mininterval=1.0)
-        ):
+        shown = tqdm(
+            served, f"epoch {epoch}", len(plan), unit=" steps", mininterval=1.0,
+            disable=not is_main(),
+        )  # fmt: skip
+        for step, (pixels, tokens) in enumerate(shown):
             self._set_learning_rate((epoch - 1) * self._steps_an_epoch + step)
             for name, term in self._step(pixels, tokens).items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + term
-        means = {name: float(total) / len(plan) for name, total in totals.items()}
+        means = {name: float(averaged(total)) / len(plan) for name, total in totals.items()}
         _refuse_not_finite(means, epoch)
         return means
 
@@ -143,6 +156,7 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        average_gradients(trained)
         torch.nn.utils.clip_grad_norm_(trained, self.config.gradient_norm)
         self._optimizer.step()
         return {name: term.detach() for name, term in terms.items()}
@@ -159,9 +173,10 @@ class _Run:
         for pixels, tokens in batches.batches(np.array_split(rows, parts)):
             with self._autocast():
                 terms = self.encoder.losses(pixels, tokens)
-                images.append(self.encoder.encode_images(pixels).float().cpu())
-                texts.append(self.encoder.encode_texts(tokens).float().cpu())
-            losses.append(float(sum(terms.values())) * len(pixels))
+                images.append(gather(self.encoder.encode_images(pixels).float()).cpu())
+                texts.append(gather(self.encoder.encode_texts(tokens).float()).cpu())
+            total = averaged(torch.stack(list(terms.values())).sum())
+            losses.append(float(total) * len(images[-1]))
         if not images:
             raise InputError(
                 "none of the held-out pictures can be read, so nothing says which epoch is best; "
@@ -175,6 +190,8 @@ class _Run:
         """Note an epoch; put its state, and its weights if they are the best, into the scratch."""
         self.curve.append(row)
         log.info("epoch %d: %s", row["epoch"], spelled(row))
+        if not is_main():
+            return
         if best_epoch(self.curve) == row["epoch"]:
             _save(self._best, self.encoder.state_dict())
         if row["epoch"] == 0:
@@ -194,12 +211,20 @@ class _Run:
             self.encoder.load_state_dict(state["encoder"])
             self._optimizer.load_state_dict(state["optimizer"])
             log.info("going on after epoch %d", self.epochs_done)
+        if len(set(numbers_of_all(self.epochs_done, self.device))) > 1:
+            raise InputError(
+                f"{self._latest}: only some processes of this run find it; let all machines share "
+                "the project's folder"
+            )
 
     def finish(self) -> None:
+        """The encoder with its best weights, as it was built; the scratch is needed no longer."""
+        wait_for_all()  # the best epoch may only now have been written
         best = torch.load(self._best, map_location=self.device, weights_only=True)
         self.encoder.load_state_dict(best)
         self._trainable.finish()
         self.encoder.eval().to("cpu")
+        wait_for_all()
         log.info("kept epoch %d of %d", best_epoch(self.curve), self.epochs_done)
 
     def _set_learning_rate(self, step: int) -> None:
@@ -232,6 +257,14 @@ def scheduled_share(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
+
+
+def _refuse_empty_parts(smallest_batch: int) -> None:
+    if smallest_batch < ranks():
+        raise InputError(
+            f"{ranks()} processes cannot share a batch of {smallest_batch} pairs; start fewer, or "
+            "raise the encoder's batch_size or validation_share in params.yaml"
+        )
 
 
 def _refuse_not_finite(losses: dict[str, float], epoch: int) -> None:
