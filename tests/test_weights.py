@@ -39,6 +39,11 @@ def captioned_colours(count: int, seed: int) -> Iterator[tuple[bytes, str]]:
         yield stream.getvalue(), f"a {name} thing"
 
 
+def other_colour_captions(count: int, seed: int) -> Iterator[str]:
+    for _, caption in captioned_colours(count, seed):
+        yield caption.replace("a ", "one ").replace("thing", "object")
+
+
 def params(folder: Path, text: str = TINY) -> Path:
     (folder / "params.yaml").write_text(text)
     return folder / "params.yaml"
@@ -47,7 +52,8 @@ def params(folder: Path, text: str = TINY) -> Path:
 def workshop(folder: Path) -> Workshop:
     folder.mkdir(exist_ok=True)
     received = ReceivedFiles(folder, folder / "sums")
-    return Workshop(folder, torch.device("cpu"), 0, captioned_colours, received)
+    corpus = (captioned_colours, other_colour_captions)
+    return Workshop(folder, torch.device("cpu"), 0, *corpus, received)
 
 
 def test_a_tiny_encoder_learns_and_is_made_twice_alike(tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ class _Run:
         for pixels, tokens in batches.batches(np.array_split(rows, parts)):
             with self._autocast():
                 terms = self.encoder.losses(pixels, tokens)
-                images.append(self.encoder.encode_images(pixels).float().cpu())
-                texts.append(self.encoder.encode_texts(tokens).float().cpu())
+                images.append(self.encoder.matching_images(pixels).float().cpu())
+                texts.append(self.encoder.matching_texts(tokens).float().cpu())
             losses.append(float(sum(terms.values())) * len(pixels))
         if not images:
             raise InputError(

@@ -31,6 +31,7 @@ class Workshop:
     device: torch.device
     workers: int
     captioned_pictures: Callable[[int, int], Iterator[tuple[bytes, str]]]  # (count, seed)
+    other_captions: Callable[[int, int], Iterator[str]]  # of the same pictures
     received: ReceivedFiles
 
 
@@ -93,10 +94,13 @@ class TinyWeights(Weights, TuningConfig):
 
     def make(self, workshop: Workshop) -> Encoder:
         corpus = list(workshop.captioned_pictures(self.pairs, self.pairs_seed))
-        source = PicturesWithTexts([picture for picture, _ in corpus], [text for _, text in corpus])
+        captions = [caption for _, caption in corpus]
         torch.manual_seed(self.seed)
-        encoder = encoder_class(self.family, "weights.family").tiny(source.texts)
-        tune_encoder(encoder, source, self, workshop.scratch, workshop.device, workshop.workers)
+        encoder = encoder_class(self.family, "weights.family").tiny(captions)
+        others = workshop.other_captions(self.pairs, self.pairs_seed)
+        trained, texts = encoder.to_pretrain(captions, others)
+        source = PicturesWithTexts([picture for picture, _ in corpus], texts)
+        tune_encoder(trained, source, self, workshop.scratch, workshop.device, workshop.workers)
         return encoder
 
 
