@@ -77,6 +77,31 @@ def test_a_tiny_encoder_learns_and_is_made_twice_alike(tmp_path: Path) -> None:
     assert similarity.argmax(1).tolist() == [0, 1, 2]
 
 
+def test_a_pair_is_trained_apart_and_made_twice_alike(tmp_path: Path) -> None:
+    """Neither network says a word of the other, and both tell the colours."""
+    unimodal = TINY.replace("family: clip", "family: unimodal")
+    weights = read_weights(params(tmp_path, unimodal), "small")
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        weights.make(workshop(tmp_path / f"scratch-{folder.name}")).save(folder)
+    assert fingerprint(folders[0]) == fingerprint(folders[1])
+    encoder = load_encoder(folders[0])
+    names = list(COLOURS)
+    pictures = [Image.new("RGB", (64, 64), COLOURS[name]) for name in names]
+    similar = [Image.new("RGB", (48, 48), (r + 9, g - 9, b + 9)) for r, g, b in COLOURS.values()]
+    with torch.no_grad():
+        images, likes = (
+            encoder.encode_images(torch.stack([encoder.image_transform(p) for p in some]))
+            for some in (pictures, similar)
+        )
+        texts = encoder.encode_texts(encoder.tokenizer([f"a {name} thing" for name in names]))
+        others = encoder.encode_texts(encoder.tokenizer([f"one {name} object" for name in names]))
+    assert (images @ likes.T).argmax(1).tolist() == [0, 1, 2]
+    assert (texts @ others.T).argmax(1).tolist() == [0, 1, 2]
+    assert float((texts @ others.T).diagonal().min()) > 0.9
+
+
 def test_other_pairs_give_other_weights(tmp_path: Path) -> None:
     weights = read_weights(params(tmp_path), "small")
     assert isinstance(weights, TinyWeights)

@@ -11,6 +11,7 @@ from typing import Any
 import timm
 from PIL import Image
 from pydantic import Field
+from timm.data import config as timm_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torchvision import transforms
@@ -62,6 +63,16 @@ class ImageTowerConfig(Section):
     architecture: str  # timm's name without a tag
     options: dict[str, Any]  # of timm.create_model, beside the name
     preprocessing: Preprocessing
+
+
+def preprocessing_of(network: nn.Module) -> Preprocessing:
+    """The data configuration that belongs to a model's weights."""
+    resolve: Any = timm_config.resolve_model_data_config
+    facts = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in resolve(network).items()
+    }
+    return Preprocessing.model_validate(facts)
 
 
 def build_image_tower(config: ImageTowerConfig, source: str) -> nn.Module:

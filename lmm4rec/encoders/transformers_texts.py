@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,20 +16,19 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from lmm4rec.encoders.base import TextBatch
+from lmm4rec.encoders.published_towers import Pooling
 from lmm4rec.encoders.texts import longest, valid_unicode
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
 TOKENIZER_FILE = "tokenizer.json"
 
-Pooling = Literal["mean", "cls"]
-
 
 class TextTowerConfig(Section):
     """What rebuilds a text encoder without asking anyone."""
 
     model: dict[str, Any]  # transformers' own configuration; `model_type` names the architecture
-    pooling: Pooling  # the mean of the real tokens, or the first token
+    pooling: Pooling
     max_text_tokens: int = Field(gt=0)  # special ones included; longer texts lose their end
 
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
+from lmm4rec.encoders.published_towers import PublishedImageTower, PublishedTextTower
 from lmm4rec.encoders.received_files import FileSource, ReceivedFiles
 from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
 from lmm4rec.errors import InputError, did_you_mean
@@ -83,6 +84,22 @@ class CheckpointWeights(Weights):
         return encoder
 
 
+class UnimodalWeights(Weights):
+    """A published image network and a published text network, side by side."""
+
+    kind: Literal["unimodal"]
+    image: PublishedImageTower
+    text: PublishedTextTower
+    joint_dimensions: int = Field(gt=0)  # of the space in which fine-tuning compares
+    seed: int = Field(ge=0)  # of the maps into that space
+
+    def make(self, workshop: Workshop) -> Encoder:
+        from lmm4rec.encoders.unimodal_checkpoints import published_pair
+
+        torch.manual_seed(self.seed)
+        return published_pair(self.image, self.text, self.joint_dimensions, workshop.received)
+
+
 class TinyWeights(Weights, TuningConfig):
     """A small encoder of a family, trained here from scratch on generated pictures and captions."""
 
@@ -107,6 +124,7 @@ class TinyWeights(Weights, TuningConfig):
 KINDS: Mapping[str, type[Weights]] = {
     "open_clip": OpenClipWeights,
     "checkpoint": CheckpointWeights,
+    "unimodal": UnimodalWeights,
     "pretrain-tiny": TinyWeights,
 }
 
