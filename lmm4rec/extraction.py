@@ -92,7 +92,7 @@ def describe(encoder: Encoder, config: ExtractConfig) -> dict[str, object]:
         "family": encoder.family,
         "dims": _widths(encoder, config),
         "preprocessing": _spelled(encoder.image_transform),
-        "pooling": "the encoder's own retrieval embedding",
+        "pooling": encoder.pooling,
         "normalised": True,
         "precision": config.precision,
         "dtype": "float32",

@@ -19,13 +19,13 @@ def main(encoder: str, output: Path, device: str, workers: int) -> None:
     from lmm4rec.encoders.received_files import SOURCES_FILE, ReceivedFiles
     from lmm4rec.encoders.weights import Workshop, read_weights
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
-    from lmm4rec.sources.demo_world import captioned_pictures
+    from lmm4rec.sources.demo_world import captioned_pictures, other_captions
 
     weights = read_weights(PARAMS, encoder)
     scratch = scratch_folder(SCRATCH, "weights", weights.model_dump(mode="json"))
     received = ReceivedFiles(scratch, SCRATCH / "sums")
-    workshop = Workshop(scratch, choose_device(device), workers, captioned_pictures, received)
-    made = weights.make(workshop)
+    corpus = (captioned_pictures, other_captions)
+    made = weights.make(Workshop(scratch, choose_device(device), workers, *corpus, received))
     with whole_folder(output) as folder:
         made.save(folder)
         if received.files:

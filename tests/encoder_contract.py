@@ -80,6 +80,16 @@ def check_shapes_and_lengths(encoder: Encoder) -> None:
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(len(TEXTS)))
 
 
+def check_matching_vectors(encoder: Encoder) -> None:
+    """What retrieval compares: pictures and texts in one space, of length one."""
+    pixels, tokens = toy_batch(encoder)
+    with torch.no_grad():
+        images, texts = encoder.matching_images(pixels), encoder.matching_texts(tokens)
+    assert images.shape == texts.shape and len(images) == len(TEXTS)
+    for vectors in (images, texts):
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(TEXTS)))
+
+
 def check_save_and_load(encoder: Encoder, folder: Path) -> None:
     folder.mkdir()
     encoder.save(folder)

@@ -15,6 +15,7 @@ from lmm4rec.sources.demo_world import (
     catalogue_picture,
     catalogue_text,
     draw_product,
+    other_captions,
 )
 
 
@@ -33,6 +34,23 @@ def test_pictures_are_small_jpegs_all_different() -> None:
     assert len(set(pictures)) == 200
     opened = Image.open(io.BytesIO(pictures[0]))
     assert (opened.format, opened.mode, opened.size) == ("JPEG", "RGB", (64, 64))
+
+
+def test_other_captions_say_the_same_pictures_in_other_words() -> None:
+    captions = [caption for _, caption in captioned_pictures(400, seed=3)]
+    others = list(other_captions(400, seed=3))
+    assert list(other_captions(300, seed=3)) == others[:300]
+    assert sum(one != two for one, two in zip(captions, others, strict=True)) > 350
+    tables = (COLOUR_WORDS, PATTERN_WORDS, {kind: names[0] for kind, names in KINDS.items()},
+              {theme: names[0] for theme, names in THEMES.items()})  # fmt: skip
+    for table in tables:
+        named = [
+            [{value for value, names in table.items() if words(text) & set(names)} for text in pair]
+            for pair in zip(captions, others, strict=True)
+        ]
+        both = [pair for pair in named if all(pair)]
+        assert len(both) > 50 and all(one == two for one, two in both)
+        assert any(pair[1] and not pair[0] for pair in named)
 
 
 def test_captions_name_every_attribute_value() -> None:

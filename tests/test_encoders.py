@@ -21,6 +21,7 @@ UNREACHED = {
     "beit3": {"beit3.vision_embed.mask_token"},
     # the head of the joint pass's pooled vector feeds ITM; nothing is left over
     "vlmo": set(),
+    "unimodal": set(),
 }
 WITH_TINY = sorted(name for name in FAMILIES if "tiny" in vars(encoder_class(name, "test")))
 
@@ -30,12 +31,16 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
     return contract.tiny(request.param)
 
 
-def test_clip_is_among_those_tested() -> None:
-    assert "clip" in WITH_TINY
+def test_every_family_is_among_those_tested() -> None:
+    assert {"clip", "beit3", "vlmo", "unimodal"} <= set(WITH_TINY)
 
 
 def test_shapes_and_lengths(encoder: Encoder) -> None:
     contract.check_shapes_and_lengths(encoder)
+
+
+def test_matching_vectors(encoder: Encoder) -> None:
+    contract.check_matching_vectors(encoder)
 
 
 def test_save_and_load(encoder: Encoder, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_learning_rates_fall_towards_the_input_and_vectors_do_not_decay() -> Non
         assert found[name]["weight_decay"] == (0.0 if parameter.ndim < 2 else 0.3), name
 
 
-@pytest.mark.parametrize("family", ["clip", "beit3", "vlmo"])
+@pytest.mark.parametrize("family", ["clip", "beit3", "vlmo", "unimodal"])
 def test_every_parameter_has_a_depth(family: str) -> None:
     encoder = tiny(family)
     depths = parameter_depths(encoder)
@@ -234,7 +234,7 @@ def test_every_parameter_has_a_depth(family: str) -> None:
     assert all(depths[name] == heads for name in depths if "logit_scale" in name)
 
 
-@pytest.mark.parametrize("family", ["clip", "beit3", "vlmo"])
+@pytest.mark.parametrize("family", ["clip", "beit3", "vlmo", "unimodal"])
 def test_last_blocks_alone_move(family: str, tmp_path: Path) -> None:
     before = tiny(family)
     encoder, _ = tuned(
@@ -256,7 +256,7 @@ def test_more_blocks_than_there_are() -> None:
         Trainable(tiny("clip"), TuneLastBlocks(kind="last-blocks", blocks=9))
 
 
-@pytest.mark.parametrize("family", ["clip", "beit3", "vlmo"])
+@pytest.mark.parametrize("family", ["clip", "beit3", "vlmo", "unimodal"])
 def test_lora_starts_at_nothing_trains_little_and_is_merged(family: str, tmp_path: Path) -> None:
     encoder, reference = tiny(family), tiny(family)
     pixels, tokens = toy_batch(encoder)

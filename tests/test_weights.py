@@ -39,6 +39,11 @@ def captioned_colours(count: int, seed: int) -> Iterator[tuple[bytes, str]]:
         yield stream.getvalue(), f"a {name} thing"
 
 
+def other_colour_captions(count: int, seed: int) -> Iterator[str]:
+    for _, caption in captioned_colours(count, seed):
+        yield caption.replace("a ", "one ").replace("thing", "object")
+
+
 def params(folder: Path, text: str = TINY) -> Path:
     (folder / "params.yaml").write_text(text)
     return folder / "params.yaml"
@@ -47,7 +52,8 @@ def params(folder: Path, text: str = TINY) -> Path:
 def workshop(folder: Path) -> Workshop:
     folder.mkdir(exist_ok=True)
     received = ReceivedFiles(folder, folder / "sums")
-    return Workshop(folder, torch.device("cpu"), 0, captioned_colours, received)
+    corpus = (captioned_colours, other_colour_captions)
+    return Workshop(folder, torch.device("cpu"), 0, *corpus, received)
 
 
 def test_a_tiny_encoder_learns_and_is_made_twice_alike(tmp_path: Path) -> None:
@@ -69,6 +75,31 @@ def test_a_tiny_encoder_learns_and_is_made_twice_alike(tmp_path: Path) -> None:
     with torch.no_grad():
         similarity = encoder.encode_images(pixels) @ encoder.encode_texts(texts).T
     assert similarity.argmax(1).tolist() == [0, 1, 2]
+
+
+def test_a_pair_is_trained_apart_and_made_twice_alike(tmp_path: Path) -> None:
+    """Neither network says a word of the other, and both tell the colours."""
+    unimodal = TINY.replace("family: clip", "family: unimodal")
+    weights = read_weights(params(tmp_path, unimodal), "small")
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        weights.make(workshop(tmp_path / f"scratch-{folder.name}")).save(folder)
+    assert fingerprint(folders[0]) == fingerprint(folders[1])
+    encoder = load_encoder(folders[0])
+    names = list(COLOURS)
+    pictures = [Image.new("RGB", (64, 64), COLOURS[name]) for name in names]
+    similar = [Image.new("RGB", (48, 48), (r + 9, g - 9, b + 9)) for r, g, b in COLOURS.values()]
+    with torch.no_grad():
+        images, likes = (
+            encoder.encode_images(torch.stack([encoder.image_transform(p) for p in some]))
+            for some in (pictures, similar)
+        )
+        texts = encoder.encode_texts(encoder.tokenizer([f"a {name} thing" for name in names]))
+        others = encoder.encode_texts(encoder.tokenizer([f"one {name} object" for name in names]))
+    assert (images @ likes.T).argmax(1).tolist() == [0, 1, 2]
+    assert (texts @ others.T).argmax(1).tolist() == [0, 1, 2]
+    assert float((texts @ others.T).diagonal().min()) > 0.9
 
 
 def test_other_pairs_give_other_weights(tmp_path: Path) -> None:

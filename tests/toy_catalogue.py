@@ -65,13 +65,13 @@ def write_catalogue(project: Path, pictures: list[bytes | None], texts: list[str
     write_table(table, images / "images.parquet", ROW_GROUP_ROWS)
 
 
-def toy_project(project: Path, count: int) -> Path:
+def toy_project(project: Path, count: int, family: str = "clip") -> Path:
     """A project folder in which stages extract and finetune run with encoder `toy`."""
     (project / "params.yaml").write_text(PARAMS)
     write_catalogue(project, *toy_items(count))
     weights = project / "data/weights/toy"
     weights.mkdir(parents=True)
-    tiny("clip").save(weights)
+    tiny(family).save(weights)
     return project
 
 

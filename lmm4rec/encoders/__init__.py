@@ -20,6 +20,7 @@ FAMILIES = {
     "clip": "clip:Clip",
     "beit3": "beit3:Beit3",
     "vlmo": "vlmo:Vlmo",
+    "unimodal": "unimodal:Unimodal",
 }
 
 

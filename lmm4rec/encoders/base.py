@@ -7,7 +7,7 @@ fused vectors.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -33,6 +33,7 @@ class Encoder(nn.Module, ABC):
     image_dim: int
     text_dim: int
     fused_dim: int | None = None
+    pooling: str = "the encoder's own retrieval embedding"  # how features are read out, in words
 
     # Both are picklable and free of weights, so that data-loading workers can carry them.
     image_transform: Callable[[Image.Image], Tensor]  # RGB picture -> [3, S, S]
@@ -41,11 +42,22 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """[B, 3, S, S] -> [B, D_i]: the encoder's own retrieval embedding, L2-normalised."""
+        """[B, 3, S, S] -> [B, D_i]: the encoder's own embedding, L2-normalised."""
 
     @abstractmethod
     def encode_texts(self, tokens: TextBatch) -> Tensor:
-        """Tokens of B texts -> [B, D_t]: the encoder's own retrieval embedding, L2-normalised."""
+        """Tokens of B texts -> [B, D_t]: the encoder's own embedding, L2-normalised."""
+
+    def matching_images(self, pixels: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, D]: what retrieval compares with `matching_texts`, L2-normalised.
+
+        The embedding itself, unless pictures and texts are embedded in spaces of their own.
+        """
+        return self.encode_images(pixels)
+
+    def matching_texts(self, tokens: TextBatch) -> Tensor:
+        """Tokens of B texts -> [B, D]: what retrieval compares with `matching_images`."""
+        return self.encode_texts(tokens)
 
     def encode_pairs(self, pixels: Tensor, tokens: TextBatch) -> Tensor:
         """[B, 3, S, S] and tokens -> [B, D_f], for encoders with `fused_dim`."""
@@ -66,6 +78,19 @@ class Encoder(nn.Module, ABC):
         two-tower encoder interleaves: element i is an `nn.ModuleList` of both towers' block i.
         """
 
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those that no pre-training has seen: low-rank tuning trains them beside its own."""
+        return []
+
+    def train(self, mode: bool = True) -> Self:
+        """As in `nn.Module`, but batch norms whose weights are frozen keep their statistics too."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                weights = list(module.parameters())
+                module.train(mode and any(weight.requires_grad for weight in weights))
+        return self
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer files into an existing, empty folder."""
@@ -82,6 +107,16 @@ class Encoder(nn.Module, ABC):
         Weights come from torch's global generator; a vocabulary may be learned from `texts`.
         """
         raise InputError(f"{cls.family} has no tiny variant; name another family to pre-train")
+
+    def to_pretrain(
+        self, captions: Sequence[str], other_captions: Iterable[str]
+    ) -> tuple[Encoder, Sequence[str]]:
+        """What is trained so that this tiny encoder learns, and the text of each picture for it.
+
+        That is the encoder itself with the captions, unless it learns by another objective than
+        the one it is fine-tuned with. `other_captions` say the same pictures in other words.
+        """
+        return self, captions
 
     @property
     def device(self) -> torch.device:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lmm4rec.encoders.base import TextBatch
 from lmm4rec.encoders.texts import longest, valid_unicode
+from lmm4rec.encoders.towers import aligned_at_output, image_blocks
 from lmm4rec.errors import InputError
 
 Settings = dict[str, Any]
@@ -54,19 +55,15 @@ def build_network(model: Settings, source: str) -> nn.Module:
 
 
 def blocks_by_depth(network: Any) -> list[nn.Module]:
-    """Both towers' blocks from input to output, aligned at the output: element i holds the i-th
-    last of each tower that is as deep."""
-    towers = [_vision_blocks(network.visual), _blocks(getattr(network, "text", network))]
-    depth = max(len(blocks) for blocks in towers)
-    missing = [depth - len(blocks) for blocks in towers]
-    return [
-        nn.ModuleList(
-            blocks[index - shift]
-            for blocks, shift in zip(towers, missing, strict=True)
-            if index >= shift
-        )
-        for index in range(depth)
-    ]
+    """Both towers' blocks from input to output, aligned at the output."""
+    visual = network.visual
+    images = _blocks(visual) if hasattr(visual, "transformer") else None
+    return aligned_at_output(
+        [
+            images or image_blocks(getattr(visual, "trunk", visual)),
+            _blocks(getattr(network, "text", network)),
+        ]
+    )
 
 
 def encode_text(network: Any, ids: Tensor) -> Tensor:
@@ -90,16 +87,6 @@ def encode_text(network: Any, ids: Tensor) -> Tensor:
 
 def _blocks(tower: Any) -> list[nn.Module]:
     return list(tower.transformer.resblocks)
-
-
-def _vision_blocks(visual: Any) -> list[nn.Module]:
-    if hasattr(visual, "transformer"):
-        return _blocks(visual)
-    trunk = getattr(visual, "trunk", visual)
-    for name in ("blocks", "stages"):  # timm's transformers; its hierarchical networks
-        if hasattr(trunk, name):
-            return list(getattr(trunk, name))
-    return [trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4]  # CLIP's ResNets
 
 
 TOKENIZER_FOLDER = "tokenizer"

@@ -22,7 +22,7 @@ from lmm4rec.params import Section
 # How the parts before the first block are called in open_clip, timm, BEiT-3 and VLMo.
 _INPUT_SIDE = re.compile(
     r"embed|cls_token|mask_token|reg_token|relative_position|patch|stem|ln_pre|norm_pre"
-    r"|visual\.(conv|bn)[123]\b"
+    r"|visual\.(conv|bn)[123]\b|image_tower\.(conv|bn)1\b"
 )
 
 
@@ -40,7 +40,11 @@ class TuneLastBlocks(Section):
 
 
 class TuneLora(Section):
-    """Low-rank changes of the blocks' linear maps (Hu et al. 2022), merged when training ends."""
+    """Low-rank changes of the blocks' maps (Hu et al. 2022), merged when training ends.
+
+    Of linear maps and, in convolutional stages, of convolutions that are not grouped. Parameters
+    that no pre-training has seen are trained too.
+    """
 
     kind: Literal["lora"]
     rank: int = Field(gt=0)
@@ -118,19 +122,26 @@ def parameter_depths(encoder: Encoder) -> dict[str, int]:
 def _adapted(encoder: Encoder, tune: TuneLora) -> Any:
     """The blocks alone are handed to peft, which takes an encoder's `config` for its own kind."""
     encoder.requires_grad_(False)
+    for parameter in encoder.new_parameters():
+        parameter.requires_grad_(True)
     blocks = nn.ModuleList(encoder.layers())
     config = LoraConfig(
-        r=tune.rank, lora_alpha=tune.alpha, target_modules=sorted(_linear_maps(blocks))
+        r=tune.rank, lora_alpha=tune.alpha, target_modules=sorted(_adaptable_maps(blocks))
     )
     return LoraModel(blocks, {"default": config}, "default")
 
 
-def _linear_maps(blocks: nn.ModuleList) -> Iterator[str]:
-    """Names of the linear maps; attention that keeps its maps to itself counts whole."""
+def _adaptable_maps(blocks: nn.ModuleList) -> Iterator[str]:
+    """Names of the maps; attention that keeps its maps to itself counts whole."""
     whole: list[str] = []
     for name, module in blocks.named_modules():
         if isinstance(module, nn.MultiheadAttention):
             whole.append(f"{name}.")
             yield name
-        elif isinstance(module, nn.Linear) and not any(map(name.startswith, whole)):
+        elif _is_map(module) and not any(map(name.startswith, whole)):
             yield name
+
+
+def _is_map(module: nn.Module) -> bool:
+    """Grouped convolutions (one small map per channel or group) have no rank to spare."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)

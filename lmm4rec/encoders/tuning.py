@@ -173,8 +173,8 @@ class _Run:
         for pixels, tokens in batches.batches(np.array_split(rows, parts)):
             with self._autocast():
                 terms = self.encoder.losses(pixels, tokens)
-                images.append(gather(self.encoder.encode_images(pixels).float()).cpu())
-                texts.append(gather(self.encoder.encode_texts(tokens).float()).cpu())
+                images.append(gather(self.encoder.matching_images(pixels).float()).cpu())
+                texts.append(gather(self.encoder.matching_texts(tokens).float()).cpu())
             total = averaged(torch.stack(list(terms.values())).sum())
             losses.append(float(total) * len(images[-1]))
         if not images:

@@ -17,6 +17,7 @@ from pydantic import Field
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
+from lmm4rec.encoders.published_towers import PublishedImageTower, PublishedTextTower
 from lmm4rec.encoders.received_files import FileSource, ReceivedFiles
 from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
 from lmm4rec.errors import InputError, did_you_mean
@@ -31,6 +32,7 @@ class Workshop:
     device: torch.device
     workers: int
     captioned_pictures: Callable[[int, int], Iterator[tuple[bytes, str]]]  # (count, seed)
+    other_captions: Callable[[int, int], Iterator[str]]  # of the same pictures
     received: ReceivedFiles
 
 
@@ -82,6 +84,22 @@ class CheckpointWeights(Weights):
         return encoder
 
 
+class UnimodalWeights(Weights):
+    """A published image network and a published text network, side by side."""
+
+    kind: Literal["unimodal"]
+    image: PublishedImageTower
+    text: PublishedTextTower
+    joint_dimensions: int = Field(gt=0)  # of the space in which fine-tuning compares
+    seed: int = Field(ge=0)  # of the maps into that space
+
+    def make(self, workshop: Workshop) -> Encoder:
+        from lmm4rec.encoders.unimodal_checkpoints import published_pair
+
+        torch.manual_seed(self.seed)
+        return published_pair(self.image, self.text, self.joint_dimensions, workshop.received)
+
+
 class TinyWeights(Weights, TuningConfig):
     """A small encoder of a family, trained here from scratch on generated pictures and captions."""
 
@@ -93,16 +111,20 @@ class TinyWeights(Weights, TuningConfig):
 
     def make(self, workshop: Workshop) -> Encoder:
         corpus = list(workshop.captioned_pictures(self.pairs, self.pairs_seed))
-        source = PicturesWithTexts([picture for picture, _ in corpus], [text for _, text in corpus])
+        captions = [caption for _, caption in corpus]
         torch.manual_seed(self.seed)
-        encoder = encoder_class(self.family, "weights.family").tiny(source.texts)
-        tune_encoder(encoder, source, self, workshop.scratch, workshop.device, workshop.workers)
+        encoder = encoder_class(self.family, "weights.family").tiny(captions)
+        others = workshop.other_captions(self.pairs, self.pairs_seed)
+        trained, texts = encoder.to_pretrain(captions, others)
+        source = PicturesWithTexts([picture for picture, _ in corpus], texts)
+        tune_encoder(trained, source, self, workshop.scratch, workshop.device, workshop.workers)
         return encoder
 
 
 KINDS: Mapping[str, type[Weights]] = {
     "open_clip": OpenClipWeights,
     "checkpoint": CheckpointWeights,
+    "unimodal": UnimodalWeights,
     "pretrain-tiny": TinyWeights,
 }
 

@@ -47,7 +47,7 @@ class WordPieceTokenizer:
         self.special_ids = torch.tensor([ids[name] for name in SPECIAL])
         # bool [V]: the pieces that continue the word of the piece before them
         self.continuations = torch.tensor([name.startswith(CONTINUATION) for name in vocabulary])
-        self._pieces = _bert_pieces(ids, max_tokens)
+        self.pieces = _bert_pieces(ids, max_tokens)
 
     @classmethod
     def from_file(cls, path: Path, max_tokens: int) -> WordPieceTokenizer:
@@ -63,7 +63,7 @@ class WordPieceTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> TextBatch:
         # One by one: the batched call starts threads, which forked data-loading workers dislike.
-        encoded = [self._pieces.encode(valid_unicode(text)) for text in texts]
+        encoded = [self.pieces.encode(valid_unicode(text)) for text in texts]
         shape = (len(texts), self.max_tokens)
         return {
             "tokens": torch.tensor([text.ids for text in encoded]).long().reshape(shape),

@@ -108,10 +108,16 @@ def captioned_pictures(count: int, seed: int) -> Iterator[tuple[bytes, str]]:
     """
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        product = draw_product(rng)
-        theme = product.theme if rng.random() < 0.7 else None
+        product, theme = _photographed(rng)
         picture = draw_web_picture(product.kind, product.colour, product.pattern, theme, rng)
         yield picture, _caption(product, theme, rng)
+
+
+def other_captions(count: int, seed: int) -> Iterator[str]:
+    """A second caption for each picture of `captioned_pictures(count, seed)`, by another person."""
+    for number in range(count):
+        product, theme = _photographed(np.random.default_rng([seed, number]))
+        yield _caption(product, theme, np.random.default_rng([seed, number, 1]))
 
 
 def draw_product(rng: np.random.Generator) -> Product:
@@ -148,6 +154,12 @@ def catalogue_text(product: Product, rng: np.random.Generator) -> tuple[str, str
         Feature=feature.capitalize(),
     )
     return title, description, ["Demo Goods", category]
+
+
+def _photographed(rng: np.random.Generator) -> tuple[Product, str | None]:
+    """A product and the theme that its picture shows, if any."""
+    product = draw_product(rng)
+    return product, product.theme if rng.random() < 0.7 else None
 
 
 def _caption(product: Product, theme: str | None, rng: np.random.Generator) -> str:
