@@ -61,10 +61,11 @@ def measure(asked: str, scale: Scale) -> None:
     import numpy as np
     import torch
 
+    from lmm4rec.model_selection import Validator
     from lmm4rec.recommenders import CONTENT, recommender_class
     from lmm4rec.recommenders.base import Recommender
     from lmm4rec.sampling import TripleSampler
-    from lmm4rec.training import TrainingConfig, Validator, _run_epoch, adam
+    from lmm4rec.training import TrainingConfig, _run_epoch, adam
 
     name = asked.split(":")[0]
     view = generated_view(scale)
