@@ -4,13 +4,16 @@ The protocol is one for all recommenders: one negative per training pair and epo
 after every epoch Recall@k on the validation split over all items with the training items left
 out. Training stops when `patience` validations in a row brought nothing better; the vectors of
 the best epoch are what remains. The test split is nowhere in sight.
+
+A run that was killed goes on from the last epoch that was saved, to the very same result.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +24,11 @@ from tqdm import tqdm
 from lmm4rec.corpus import TrainingView
 from lmm4rec.devices import use_one_thread_if_small
 from lmm4rec.errors import InputError
+from lmm4rec.model_selection import History, Validator
 from lmm4rec.params import Section
-from lmm4rec.ragged import Ragged
 from lmm4rec.recommenders.base import NeighbourhoodModel, Recommender, TrainedConfig
-from lmm4rec.sampling import TripleSampler
-from lmm4rec.validation import recall_at_k
+from lmm4rec.resuming import Savepoint, random_state, set_random_state
+from lmm4rec.sampling import Triples, TripleSampler
 from lmm4rec.vectors import SparseScores, Vectors
 
 log = logging.getLogger(__name__)
@@ -41,85 +44,108 @@ class TrainingConfig(Section):
     validation_cutoff: int = Field(gt=0)  # k of the Recall@k that chooses the epoch
 
 
-@dataclass
-class History:
-    """What happened: one entry per epoch, and which epoch was kept."""
-
-    losses: list[dict[str, float]] = field(default_factory=list)  # mean of each term per epoch
-    validation: list[tuple[int, float]] = field(default_factory=list)  # (epoch, Recall@k)
-    best_epoch: int = 0
-    best_recall: float = -1.0
-
-
-class Validator:
-    """Recall@k of vectors on the validation split, the training items left out."""
-
-    def __init__(self, view: TrainingView, cutoff: int) -> None:
-        relevant = Ragged.from_pairs(view.validation.users, view.validation.items, view.n_users)
-        self._users = np.flatnonzero(relevant.lengths)  # users with something to find
-        self._relevant = relevant.of(self._users)
-        seen = Ragged.from_pairs(view.train.users, view.train.items, view.n_users)
-        self._seen = seen.of(self._users)
-        self._cutoff = cutoff
-        if not len(self._users):
-            raise InputError(
-                "the corpus has no validation interactions to choose the epoch with; check the "
-                "dataset's preprocess.split in params.yaml"
-            )
-
-    def recall(self, users: Tensor, items: Tensor) -> float:
-        """Mean over users of hits in the top k over the number of their validation items."""
-        per_user = recall_at_k(
-            users.cpu().numpy()[self._users],
-            items.cpu().numpy(),
-            self._cutoff,
-            self._seen,
-            self._relevant,
-        )
-        return float(per_user.mean())
-
-
 def train(
-    model: Recommender, view: TrainingView, config: TrainingConfig, seed: int, device: torch.device
+    model: Recommender,
+    view: TrainingView,
+    config: TrainingConfig,
+    seed: int,
+    device: torch.device,
+    savepoint: Savepoint | None = None,
 ) -> tuple[Vectors, History]:
     """Train until validation stops improving; the best epoch's vectors and the history.
 
-    Raises `InputError` when the loss or the vectors cease to be finite.
+    Goes on from `savepoint` if it holds a state. Raises `InputError` when the loss or the vectors
+    cease to be finite.
     """
     model.to(device)
     use_one_thread_if_small(sum(parameter.numel() for parameter in model.parameters()))
-    sampler = TripleSampler(view.train, view.n_users, seed)
-    validator = Validator(view, config.validation_cutoff)
-    optimizer = _adam(model)
-    history, best = History(), _copied(model.vectors(), view)
-    progress = tqdm(range(1, config.maximum_epochs + 1), unit="epoch", disable=None)
-    for epoch in progress:
-        model.begin_epoch(np.random.default_rng([seed, epoch]))
-        for group in optimizer.param_groups:
-            group["lr"] = model.config.learning_rate * model.learning_rate_factor(epoch)
-        history.losses.append(_run_epoch(model, optimizer, sampler, epoch, config, device))
-        if epoch % config.validate_every and epoch != config.maximum_epochs:
-            continue
-        vectors = _finite(model.vectors(), epoch)
-        recall = validator.recall(*vectors)
-        history.validation.append((epoch, recall))
-        progress.set_postfix(recall=f"{recall:.4f}", best=f"{history.best_recall:.4f}")
-        if recall > history.best_recall:
-            history.best_epoch, history.best_recall = epoch, recall
-            best = _copied(vectors, view)
-        elif _validations_since(history) >= config.patience:
-            break
-    progress.close()
-    log.info(
-        "best of %d epochs: %d, validation recall@%d %.4f",
-        len(history.losses), history.best_epoch, config.validation_cutoff, history.best_recall,
+    run = _Run(model, view, config, seed, device)
+    if savepoint is not None:
+        run.resume(savepoint)
+    progress = tqdm(
+        range(len(run.history.losses) + 1, config.maximum_epochs + 1),
+        total=config.maximum_epochs, initial=len(run.history.losses), unit="epoch", disable=None,
     )  # fmt: skip
-    return best, history
+    for epoch in progress:
+        run.train_epoch(epoch)
+        if epoch % config.validate_every == 0 or epoch == config.maximum_epochs:
+            run.validate(epoch)
+            best = run.history.best_recall
+            progress.set_postfix(recall=f"{run.history.validation[-1][1]:.4f}", best=f"{best:.4f}")
+            if run.history.validations_without_a_better_one() >= config.patience:
+                break
+        if savepoint is not None:
+            savepoint.save_if_due(run.state)
+    progress.close()
+    log_best(run.history, config)
+    return run.best, run.history
+
+
+class _Run:
+    """The state that moves from epoch to epoch: weights, optimizer, history, the best vectors."""
+
+    def __init__(
+        self,
+        model: Recommender,
+        view: TrainingView,
+        config: TrainingConfig,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._model, self._view, self._config = model, view, config
+        self._seed, self._device = seed, device
+        self._sampler = TripleSampler(view.train, view.n_users, seed)
+        self._validator = Validator(view, config.validation_cutoff)
+        self._optimizer = adam(model)
+        self.history, self.best = History(), copied(model.vectors(), view)
+
+    def train_epoch(self, epoch: int) -> None:
+        begin_epoch(self._model, self._optimizer, self._seed, epoch)
+        losses = _run_epoch(
+            self._model, self._optimizer, self._sampler, epoch, self._config, self._device
+        )
+        self.history.losses.append(losses)
+
+    def validate(self, epoch: int) -> None:
+        vectors = finite(self._model.vectors(), epoch)
+        if self.history.note(epoch, self._validator.recall(*vectors)):
+            self.best = copied(vectors, self._view)
+
+    def resume(self, savepoint: Savepoint) -> None:
+        """Go on where an earlier process stopped, if one did."""
+        state = savepoint.load(self._device)
+        if state is None:
+            return
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.history = History(**state["history"])
+        self.best = copied((state["users"], state["items"]), self._view)
+        set_random_state(state["random"], self._device)
+        log.info("going on after epoch %d", len(self.history.losses))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "history": asdict(self.history),
+            "users": torch.from_numpy(self.best.users),
+            "items": torch.from_numpy(self.best.items),
+            "random": random_state(self._device),
+        }
 
 
 def score(model: NeighbourhoodModel, view: TrainingView) -> SparseScores:
     """The scores of a model without weights."""
     return SparseScores(view.user_ids, view.item_ids, model.scores())
+
+
+def begin_epoch(
+    model: Recommender, optimizer: torch.optim.Optimizer, seed: int, epoch: int
+) -> None:
+    """What changes from epoch to epoch: the model's draws and its learning rate."""
+    model.begin_epoch(np.random.default_rng([seed, epoch]))
+    for group in optimizer.param_groups:
+        group["lr"] = model.config.learning_rate * model.learning_rate_factor(epoch)
 
 
 def _run_epoch(
@@ -135,17 +161,27 @@ def _run_epoch(
     totals: dict[str, Tensor] = {}
     n_batches = 0
     for triples in sampler.epoch(epoch, config.batch_size):
-        users, positives, negatives = (
-            torch.from_numpy(rows).to(device, torch.int64)
-            for rows in (triples.users, triples.positives, triples.negatives)
-        )
-        terms = model.losses(users, positives, negatives)
+        terms = model.losses(*on_device(triples, device))
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         n_batches += 1
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros((), device=device)) + term.detach()
+    return finite_means(totals, n_batches, epoch)
+
+
+def on_device(triples: Triples, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Users, positives and negatives, int64 [B] each."""
+    users, positives, negatives = (
+        torch.from_numpy(rows).to(device, torch.int64)
+        for rows in (triples.users, triples.positives, triples.negatives)
+    )
+    return users, positives, negatives
+
+
+def finite_means(totals: dict[str, Tensor], n_batches: int, epoch: int) -> dict[str, float]:
+    """The mean of each loss term over the batches of an epoch."""
     means = {name: float(total) / n_batches for name, total in totals.items()}
     if not all(math.isfinite(mean) for mean in means.values()):
         raise InputError(
@@ -155,20 +191,20 @@ def _run_epoch(
     return means
 
 
-def _adam(model: Recommender) -> torch.optim.Adam:
+def adam(model: Recommender) -> torch.optim.Adam:
     config: TrainedConfig = model.config
     return torch.optim.Adam(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
 
 
-def _copied(vectors: tuple[Tensor, Tensor], view: TrainingView) -> Vectors:
+def copied(vectors: tuple[Tensor, Tensor], view: TrainingView) -> Vectors:
     """A copy that later steps do not touch."""
     users, items = (part.detach().cpu().numpy().copy() for part in vectors)
     return Vectors(view.user_ids, view.item_ids, users, items)
 
 
-def _finite(vectors: tuple[Tensor, Tensor], epoch: int) -> tuple[Tensor, Tensor]:
+def finite(vectors: tuple[Tensor, Tensor], epoch: int) -> tuple[Tensor, Tensor]:
     if not all(bool(torch.isfinite(part).all()) for part in vectors):
         raise InputError(
             f"training diverged: the vectors of epoch {epoch} are not finite; lower the "
@@ -177,5 +213,8 @@ def _finite(vectors: tuple[Tensor, Tensor], epoch: int) -> tuple[Tensor, Tensor]
     return vectors
 
 
-def _validations_since(history: History) -> int:
-    return sum(1 for epoch, _ in history.validation if epoch > history.best_epoch)
+def log_best(history: History, config: TrainingConfig) -> None:
+    log.info(
+        "best of %d epochs: %d, validation recall@%d %.4f",
+        len(history.losses), history.best_epoch, config.validation_cutoff, history.best_recall,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, existing_folder, output_path, stage
+from stages.command import PARAMS, SCRATCH, existing_folder, output_path, stage
 
 
 @stage
@@ -20,15 +20,19 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 def main(
     recommender: str, corpus: Path, features: Path | None, seed: int, output: Path, device: str
 ) -> None:
+    import inspect
+    import shutil
+
     import torch  # after the options are parsed: --help stays instant
 
     from lmm4rec.corpus import read_training_view
     from lmm4rec.devices import choose_device
     from lmm4rec.features import read_features
-    from lmm4rec.folders import whole_folder
+    from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import read_section
     from lmm4rec.recommenders import recommender_class
     from lmm4rec.recommenders.base import Recommender
+    from lmm4rec.resuming import Savepoint
     from lmm4rec.training import TrainingConfig, score, train
     from lmm4rec.vectors import write_vectors
 
@@ -40,11 +44,18 @@ def main(
 
     torch.manual_seed(seed)
     model = model_class(view, content, config)
-    with whole_folder(output) as folder:
-        if isinstance(model, Recommender):
-            vectors, history = train(model, view, protocol, seed, choose_device(device))
+    if isinstance(model, Recommender):
+        inputs = [corpus, Path(inspect.getfile(model_class)), *([features] if features else [])]
+        shaped_by = (config.model_dump(mode="json"), protocol.model_dump(mode="json"), seed, device)
+        scratch = scratch_folder(SCRATCH, "train", *shaped_by, [fingerprint(p) for p in inputs])
+        vectors, history = train(
+            model, view, protocol, seed, choose_device(device), Savepoint(scratch)
+        )
+        with whole_folder(output) as folder:
             write_vectors(folder, vectors, asdict(history))
-        else:
+        shutil.rmtree(scratch)
+    else:
+        with whole_folder(output) as folder:
             write_vectors(folder, score(model, view), {})
 
 

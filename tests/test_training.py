@@ -12,8 +12,9 @@ import torch
 
 from lmm4rec.corpus import TrainingView, read_training_view
 from lmm4rec.errors import InputError
+from lmm4rec.model_selection import Validator
 from lmm4rec.recommenders import recommender_class
-from lmm4rec.training import TrainingConfig, Validator, train
+from lmm4rec.training import TrainingConfig, train
 from tests.test_recommenders import section
 from tests.toy import N_ITEMS, checkerboard, ids, pairs
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lmm4rec.errors import InputError
 
@@ -70,6 +72,10 @@ class Encoder(nn.Module, ABC):
         Each term is a scalar already multiplied by its weight; the loss is their sum.
         """
 
+    def alignment_loss(self, images: Tensor, texts: Tensor) -> Tensor:
+        """ITC of B matching embeddings [B, D_i] and [B, D_t], as its own objective computes it."""
+        raise NotImplementedError(f"{self.family} has no alignment loss on embeddings")
+
     @abstractmethod
     def layers(self) -> list[nn.Module]:
         """The transformer blocks (or stages) from input to output, one list over both towers.
@@ -90,6 +96,13 @@ class Encoder(nn.Module, ABC):
                 weights = list(module.parameters())
                 module.train(mode and any(weight.requires_grad for weight in weights))
         return self
+
+    def checkpoint_activations(self) -> None:
+        """Keep what enters a block instead of what happens in it, and compute that again in the
+        backward pass: less memory for a third more work, and the same gradients."""
+        for layer in self.layers():
+            for block in layer if isinstance(layer, nn.ModuleList) else [layer]:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
     @abstractmethod
     def save(self, folder: Path) -> None:

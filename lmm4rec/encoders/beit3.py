@@ -112,7 +112,10 @@ class Beit3(Beit3Network, Encoder):
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
         """`itc`: the retrieval loss over two single-modality passes."""
         images, texts = gather(self.encode_images(pixels)), gather(self.encode_texts(tokens))
-        return {"itc": contrastive_loss(similarity(images, texts, self.logit_scale))}
+        return {"itc": self.alignment_loss(images, texts)}
+
+    def alignment_loss(self, images: Tensor, texts: Tensor) -> Tensor:
+        return contrastive_loss(similarity(images, texts, self.logit_scale))
 
     def layers(self) -> list[nn.Module]:
         return list(self.beit3.encoder.layers)

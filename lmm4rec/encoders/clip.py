@@ -115,17 +115,21 @@ class Clip(Encoder):
         return F.normalize(encode_text(self.model, tokens["tokens"]).float(), dim=-1)
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
-        """`itc`: symmetric InfoNCE, or SigLIP's sigmoid loss where the network has a logit bias.
+        """`itc`: the alignment loss."""
+        images, texts = gather(self.encode_images(pixels)), gather(self.encode_texts(tokens))
+        return {"itc": self.alignment_loss(images, texts)}
+
+    def alignment_loss(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Symmetric InfoNCE, or SigLIP's sigmoid loss where the network has a logit bias.
 
         Before InfoNCE the learned scale is cut to 100, as in CLIP; SigLIP's is free.
         """
-        images, texts = gather(self.encode_images(pixels)), gather(self.encode_texts(tokens))
         scale, bias = self.model.logit_scale, getattr(self.model, "logit_bias", None)
         if bias is not None:
-            return {"itc": sigmoid_loss(similarity(images, texts, scale) + bias)}
+            return sigmoid_loss(similarity(images, texts, scale) + bias)
         with torch.no_grad():
             scale.clamp_(max=LARGEST_LOG_SCALE)
-        return {"itc": contrastive_loss(similarity(images, texts, scale))}
+        return contrastive_loss(similarity(images, texts, scale))
 
     def layers(self) -> list[nn.Module]:
         return blocks_by_depth(self.model)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from lmm4rec.distributed import gather
 from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.checkpoints import (
     WEIGHTS_FILE,
@@ -126,15 +127,20 @@ class Unimodal(Encoder):
         return F.normalize(pooled(self.text_tower, tokens, self.config.text.pooling), dim=-1)
 
     def matching_images(self, pixels: Tensor) -> Tensor:
-        return F.normalize(self.image_projection(self.encode_images(pixels)).float(), dim=-1)
+        return _projected(self.image_projection, self.encode_images(pixels))
 
     def matching_texts(self, tokens: TextBatch) -> Tensor:
-        return F.normalize(self.text_projection(self.encode_texts(tokens)).float(), dim=-1)
+        return _projected(self.text_projection, self.encode_texts(tokens))
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
         """`itc`: symmetric InfoNCE in the joint space."""
-        images, texts = self.matching_images(pixels), self.matching_texts(tokens)
-        return {"itc": contrastive_loss(similarity(images, texts, self.logit_scale))}
+        images, texts = gather(self.encode_images(pixels)), gather(self.encode_texts(tokens))
+        return {"itc": self.alignment_loss(images, texts)}
+
+    def alignment_loss(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Of the pooled vectors [B, D_i] and [B, D_t], projected into the joint space."""
+        joint = _projected(self.image_projection, images), _projected(self.text_projection, texts)
+        return contrastive_loss(similarity(*joint, self.logit_scale))
 
     def layers(self) -> list[nn.Module]:
         return aligned_at_output([image_blocks(self.image_tower), text_blocks(self.text_tower)])
@@ -174,6 +180,10 @@ def read_tokenizer(path: Path, config: TextTowerConfig) -> TextTokenizer:
     """The tokenizer file of a text tower."""
     pad_id = config.model.get("pad_token_id")
     return TextTokenizer.from_file(path, config.max_text_tokens, pad_id or 0)
+
+
+def _projected(projection: nn.Linear, vectors: Tensor) -> Tensor:
+    return F.normalize(projection(vectors).float(), dim=-1)
 
 
 def _refuse_other_vocabulary(entries: int, rows: int) -> None:

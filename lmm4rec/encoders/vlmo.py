@@ -158,6 +158,10 @@ class Vlmo(VlmoNetwork, Encoder):
             "mlm": self.masking_loss(image, masked, labels, attention_mask),
         }
 
+    def alignment_loss(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The plain branch's ITC."""
+        return contrastive_loss(similarity(images, texts, self.logit_scale))
+
     def contrast(
         self, image: Tensor, text: Tensor, attention_mask: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from lmm4rec.recommenders import recommender_class
 from lmm4rec.recommenders.content import JOINED
 from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
 from lmm4rec.sampling import TripleSampler
-from lmm4rec.training import TrainingConfig, _adam, _run_epoch
+from lmm4rec.training import TrainingConfig, _run_epoch, adam
 from tests.benchmarks.recommenders import (
     BATCH_SIZE,
     SCALES,
@@ -174,7 +174,7 @@ def compare(
     config = TrainingConfig(
         batch_size=BATCH_SIZE, maximum_epochs=9, patience=9, validate_every=1, validation_cutoff=20
     )
-    ours_optimizer = _adam(model)
+    ours_optimizer = adam(model)
     plain_optimizer = torch.optim.Adam(plain.parameters(), lr=model.config.learning_rate)
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
     for epoch in range(1, REPEATS + 2):  # the first one compiles and warms up

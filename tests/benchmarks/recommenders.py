@@ -61,10 +61,11 @@ def measure(asked: str, scale: Scale) -> None:
     import numpy as np
     import torch
 
+    from lmm4rec.model_selection import Validator
     from lmm4rec.recommenders import CONTENT, recommender_class
     from lmm4rec.recommenders.base import Recommender
     from lmm4rec.sampling import TripleSampler
-    from lmm4rec.training import TrainingConfig, Validator, _adam, _run_epoch
+    from lmm4rec.training import TrainingConfig, _run_epoch, adam
 
     name = asked.split(":")[0]
     view = generated_view(scale)
@@ -82,7 +83,7 @@ def measure(asked: str, scale: Scale) -> None:
         batch_size=BATCH_SIZE, maximum_epochs=9, patience=9, validate_every=1, validation_cutoff=20
     )
     sampler, validator = TripleSampler(view.train, view.n_users, 0), Validator(view, 20)
-    optimizer, device = _adam(model), torch.device("cpu")
+    optimizer, device = adam(model), torch.device("cpu")
 
     def epoch() -> None:
         model.begin_epoch(np.random.default_rng(0))

@@ -1,0 +1,110 @@
+"""Any items of a catalogue as tensors, again and again, and what an encoder makes of them.
+
+Pictures are decoded and texts tokenized once if they fit into memory; otherwise whenever they are
+asked for. That is a matter of speed and never of result.
+
+Shapes: N items of the catalogue, B of a batch, R those of them that have a modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from lmm4rec.encoders.base import Encoder
+from lmm4rec.encoders.picture_texts import Batch, PicturesWithTexts, prepared
+
+Rows = NDArray[np.int64]
+Embeddings = dict[str, tuple[Tensor, Tensor]]  # modality -> rows of the batch [R], vectors [R, D]
+
+_MOST_CACHED_BYTES = 2 << 30
+_DECODED_AT_ONCE = 256
+
+
+class ItemBatches:
+    """Serves batches of items, their pictures and texts as `encoder` takes them, on CPU."""
+
+    def __init__(self, encoder: Encoder, source: PicturesWithTexts, workers: int) -> None:
+        self._encoder, self._source, self._workers = encoder, source, workers
+        self._cache: Batch | None = None  # of all items at once
+        self._picture_at = np.full(len(source.texts), -1)  # item -> row of the cache's pixels
+        self._text_at = np.full(len(source.texts), -1)
+
+    def __len__(self) -> int:
+        return len(self._source.texts)
+
+    def batches(self, order: Iterable[Rows]) -> Iterator[Batch]:
+        """One batch per element of `order`, which is read only a few elements ahead."""
+        if self._cache is not None:
+            return map(self._from_cache, order)
+        return self._decoded(order)
+
+    def keep_decoded(self) -> None:
+        """Decode everything now, unless the pictures are too many for memory."""
+        order = [np.arange(start, stop) for start, stop in chunks(len(self), _DECODED_AT_ONCE)]
+        parts: list[Batch] = []
+        with tqdm(total=len(self), unit=" items", desc="decoding") as progress:
+            for rows, batch in zip(order, self._decoded(order), strict=True):
+                if len(batch.pixels) and batch.pixels[0].nbytes * len(self) > _MOST_CACHED_BYTES:
+                    return
+                start = int(rows[0])
+                parts.append(
+                    batch._replace(
+                        picture_rows=batch.picture_rows + start, text_rows=batch.text_rows + start
+                    )
+                )
+                progress.update(len(rows))
+        self._cache = _joined(parts)
+        self._picture_at[self._cache.picture_rows] = np.arange(len(self._cache.picture_rows))
+        self._text_at[self._cache.text_rows] = np.arange(len(self._cache.text_rows))
+
+    def _decoded(self, order: Iterable[Rows]) -> Iterator[Batch]:
+        raws = (self._source.raw(rows, None) for rows in order)
+        return prepared(raws, self._encoder, self._workers, torch.device("cpu"))
+
+    def _from_cache(self, rows: Rows) -> Batch:
+        assert self._cache is not None
+        pictures, texts = self._picture_at[rows], self._text_at[rows]
+        chosen = torch.from_numpy(texts[texts >= 0])
+        return Batch(
+            self._cache.pixels[torch.from_numpy(pictures[pictures >= 0])],
+            torch.from_numpy(np.flatnonzero(pictures >= 0)),
+            {name: values[chosen] for name, values in self._cache.tokens.items()},
+            torch.from_numpy(np.flatnonzero(texts >= 0)),
+        )
+
+
+def embedded(encoder: Encoder, batch: Batch, modalities: Collection[str]) -> Embeddings:
+    """The vectors of these modalities, of the rows that have them; `fused` needs both others."""
+    found: Embeddings = {}
+    if "image" in modalities and len(batch.picture_rows):
+        found["image"] = batch.picture_rows, encoder.encode_images(batch.pixels)
+    if "text" in modalities and len(batch.text_rows):
+        found["text"] = batch.text_rows, encoder.encode_texts(batch.tokens)
+    if "fused" in modalities:
+        pixels, tokens, rows = batch.pairs()
+        if len(rows):
+            found["fused"] = rows, encoder.encode_pairs(pixels, tokens)
+    return found
+
+
+def chunks(count: int, size: int) -> list[tuple[int, int]]:
+    """(start, stop) of consecutive parts of at most `size`."""
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    pixels = [part.pixels for part in parts if len(part.picture_rows)]
+    tokens = [part.tokens for part in parts if len(part.text_rows)]
+    names = tokens[0] if tokens else {}
+    return Batch(
+        torch.cat(pixels) if pixels else torch.empty(0),
+        torch.cat([part.picture_rows for part in parts]),
+        {name: torch.cat([part[name] for part in tokens]) for name in names},
+        torch.cat([part.text_rows for part in parts]),
+    )
