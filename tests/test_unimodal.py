@@ -190,7 +190,8 @@ def test_both_networks_learn() -> None:
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
         history.append({name: float(term.detach()) for name, term in terms.items()})
-    assert history[-1]["words"] < 0.6 * history[0]["words"]
+    assert history[0]["words"] > 3.5
+    assert history[-1]["words"] < 2.7  # the words said have an entropy of 2.51
     assert history[-1]["paraphrase"] < 0.3 * history[0]["paraphrase"]
 
 
