@@ -20,6 +20,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from lmm4rec.errors import InputError
+from lmm4rec.params import Section
 
 MIRROR_VARIABLE = "LMM4REC_MIRROR"
 USER_AGENT = "lmm4rec/0.1 (research; downloads each file once)"
@@ -29,6 +30,13 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _CHUNK_BYTES = 1 << 20
 
 log = logging.getLogger(__name__)
+
+
+class RemoteFile(Section):
+    """An address and the SHA-256 it must have; null: recorded beside the result, not verified."""
+
+    url: str
+    sha256: str | None
 
 
 class TransientError(Exception):

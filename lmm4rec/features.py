@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lmm4rec.errors import InputError, did_you_mean
+from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 from lmm4rec.tables import read_table, rows_of, write_table
 
@@ -41,7 +41,8 @@ class Features:
         """[I, D] with missing rows replaced: by the mean of the present ones, or by zeros."""
         if modality not in self.matrices:
             raise InputError(
-                f"features have no {modality!r} matrix; {did_you_mean(modality, self.matrices)}"
+                f"these features have no {modality!r} matrix, only {', '.join(self.matrices)}; "
+                "set the recommender's `modalities` in params.yaml to what there is"
             )
         matrix, present = self.matrices[modality], self.present[modality]
         if present.all():

@@ -16,9 +16,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lmm4rec.downloads import fetch, file_name
+from lmm4rec.downloads import RemoteFile, fetch, file_name
 from lmm4rec.folders import write_json
-from lmm4rec.params import Section
 from lmm4rec.sources.base import RAW_INTERACTIONS, RAW_ITEMS, Reading, Source
 from lmm4rec.sources.gzip_lines import gzip_lines
 
@@ -28,13 +27,6 @@ _ASIN = re.compile(rb"""\{'asin': '([^'\\]+)'""")
 _SPACE = re.compile(r"\s+")
 
 log = logging.getLogger(__name__)
-
-
-class RemoteFile(Section):
-    """An address and the SHA-256 it must have; null: recorded in checksums.json, not verified."""
-
-    url: str
-    sha256: str | None
 
 
 class Amazon2014Source(Source):
