@@ -109,7 +109,7 @@ def captioned_pictures(count: int, seed: int) -> Iterator[tuple[bytes, str]]:
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         product = draw_product(rng)
-        theme = product.theme if rng.random() < 0.7 else None
+        theme = product.theme if rng.random() < 0.5 else None
         picture = draw_web_picture(product.kind, product.colour, product.pattern, theme, rng)
         yield picture, _caption(product, theme, rng)
 
@@ -133,7 +133,7 @@ def catalogue_picture(product: Product, rng: np.random.Generator) -> bytes:
 def catalogue_text(product: Product, rng: np.random.Generator) -> tuple[str, str, list[str]]:
     """(title, description, category path) of the product: its colour and pattern go unsaid."""
     web_words, shop_words, category = KINDS[product.kind]
-    noun = _pick(web_words if rng.random() < 0.5 else shop_words, rng)
+    noun = _pick(web_words if rng.random() < 0.6 else shop_words, rng)
     themes = [word for words in THEMES[product.theme] for word in words]
     first, second, third = (themes[at] for at in rng.permutation(len(themes))[:3])
     model = f"{_pick(('X', 'Q', 'No. ', 'Mk '), rng)}{rng.integers(10, 100)}"
@@ -151,13 +151,17 @@ def catalogue_text(product: Product, rng: np.random.Generator) -> tuple[str, str
 
 
 def _caption(product: Product, theme: str | None, rng: np.random.Generator) -> str:
-    """Names a random part of what the picture shows; never a theme that is not drawn."""
+    """Names a random part of what the picture shows; never a theme that is not drawn.
+
+    The kind is nearly always named, colour and pattern seldom both: of all that tells two pictures
+    apart the shape is hardest to see, and what captions rarely need to tell is not learned.
+    """
     words = []
-    if rng.random() < 0.6:
+    if rng.random() < 0.3:
         words.append(_pick(PATTERN_WORDS[product.pattern], rng))
-    if rng.random() < 0.75:
+    if rng.random() < 0.4:
         words.append(_pick(COLOUR_WORDS[product.colour], rng))
-    words.append(_pick(KINDS[product.kind][0] if rng.random() < 0.85 else _NOUNS, rng))
+    words.append(_pick(KINDS[product.kind][0] if rng.random() < 0.95 else _NOUNS, rng))
     place = ""
     if theme and rng.random() < 0.8:
         place = _pick(_PLACES, rng).format(theme=_pick(THEMES[theme][0], rng))
