@@ -213,7 +213,7 @@ class Beit3Network(nn.Module):
         self.language_head = nn.Linear(config.width, config.width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))  # the logarithm of the scale
         self.apply(initialise)
-        initialise_places(self.beit3.encoder.embed_positions.A.weight)
+        initialise_places(self.beit3.encoder.embed_positions["A"].parameters())
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], CLS first."""

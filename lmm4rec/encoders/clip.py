@@ -108,7 +108,7 @@ class Clip(Encoder):
         whatever the `texts` it is to learn from."""
         config = tiny()
         encoder = cls(config, ClipTokenizer(config.model["text_cfg"], None))
-        initialise_places(encoder.model.visual.positional_embedding)
+        initialise_places([encoder.model.visual.positional_embedding])
         return encoder
 
     def encode_images(self, pixels: Tensor) -> Tensor:

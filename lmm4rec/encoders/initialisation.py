@@ -1,6 +1,8 @@
-"""The weights that the unified encoders start from when they are trained from scratch."""
+"""The weights that tiny encoders start from when they are trained from scratch."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from torch import nn
 
@@ -27,11 +29,11 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(cls_token, std=TABLE_DEVIATION)
 
 
-def initialise_places(table: nn.Parameter | None) -> None:
-    """The positions of a picture's patches, as strong as what the patches show.
+def initialise_places(tables: Iterable[nn.Parameter]) -> None:
+    """Positions of a picture's patches start as strong as what the patches show.
 
     From the usual small start a model learns where things are, and so their shape, only in a
     training far longer than a tiny one's.
     """
-    if table is not None:
+    for table in tables:
         nn.init.normal_(table, std=PLACE_DEVIATION)

@@ -135,7 +135,8 @@ class VlmoNetwork(nn.Module):
         bias_table = nn.Parameter(table) if has_table else None
         self.register_parameter("relative_position_bias_table", bias_table)
         self.apply(initialise)
-        initialise_places(self.transformer.pos_embed)
+        if self.transformer.pos_embed is not None:
+            initialise_places([self.transformer.pos_embed])
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], before the first block."""
