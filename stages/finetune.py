@@ -13,6 +13,7 @@ from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path,
 @stage
 @encoder_on_a_catalogue
 @click.option("--curve", required=True, type=output_path, help="CSV with a row per epoch")
+@click.option("--metrics", required=True, type=output_path, help="JSON: retrieval before, after")
 def main(
     encoder: str,
     weights: Path,
@@ -20,6 +21,7 @@ def main(
     images: Path,
     output: Path,
     curve: Path,
+    metrics: Path,
     device: str,
     workers: int,
 ) -> None:
@@ -30,8 +32,8 @@ def main(
     from lmm4rec.distributed import is_main, joined
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
-    from lmm4rec.encoders.tuning_curve import write_curve
-    from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
+    from lmm4rec.encoders.tuning_curve import before_and_after, write_curve
+    from lmm4rec.folders import fingerprint, scratch_folder, whole_folder, write_json
     from lmm4rec.params import find, read_params, read_section
 
     config = read_section(PARAMS, f"encoders.{encoder}.finetune", TuningConfig)
@@ -47,6 +49,8 @@ def main(
             with whole_folder(output) as folder:
                 model.save(folder)
             write_curve(curve, rows)
+            metrics.parent.mkdir(parents=True, exist_ok=True)
+            write_json(metrics, before_and_after(rows))
             shutil.rmtree(scratch)
 
 

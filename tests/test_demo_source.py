@@ -88,7 +88,7 @@ def test_golden_catalogue(raw: Path) -> None:
     )
 
 
-GOLDEN = {REVIEWS: "1450e72ccd2040b5", METADATA: "0589c26341d334ce"}
+GOLDEN = {REVIEWS: "1450e72ccd2040b5", METADATA: "760b8051c8bc218b"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,19 @@ def test_catalogue_picture_shows_the_colour_and_not_the_theme() -> None:
     assert catalogue_picture(redyed, np.random.default_rng(7)) != seen
 
 
+def test_outlines_tell_the_kind_whatever_the_colour() -> None:
+    """The catalogue picture with the most similar dark places shows the same kind of product."""
+    rng = np.random.default_rng(2)
+    products = [draw_product(rng) for _ in range(400)]
+    pictures = [Image.open(io.BytesIO(catalogue_picture(p, rng))).convert("L") for p in products]
+    dark = np.array([np.asarray(picture).ravel() < 60 for picture in pictures], dtype=np.float64)
+    dark -= dark.mean(axis=0)
+    dark /= np.linalg.norm(dark, axis=1, keepdims=True)
+    nearest = (dark[300:] @ dark[:300].T).argmax(axis=1)
+    hits = [products[300 + row].kind == products[near].kind for row, near in enumerate(nearest)]
+    assert np.mean(hits) > 0.75  # without outlines little more than by chance
+
+
 def test_web_corpus_and_catalogue_share_no_sentence() -> None:
     captions = {caption for _, caption in captioned_pictures(500, seed=3)}
     rng = np.random.default_rng(3)

@@ -84,7 +84,9 @@ def test_extract_gives_the_bytes_of_one_process(tmp_path: Path, one_thread: None
 
 def test_finetune_gives_the_curve_of_one_process(tmp_path: Path, one_thread: None) -> None:
     project = toy.toy_project(tmp_path, 100)
-    command = toy.stage_command("finetune", "data/tuned/toy", "--curve", "data/toy.csv")
+    command = toy.stage_command(
+        "finetune", "data/tuned/toy", "--curve", "data/toy.csv", "--metrics", "data/toy.json"
+    )
     done = toy.run(project, torchrun(command))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("kept epoch") == 1
@@ -101,7 +103,9 @@ def test_finetune_gives_the_curve_of_one_process(tmp_path: Path, one_thread: Non
 def test_where_one_process_fails_all_end_and_leave_nothing(tmp_path: Path) -> None:
     project = toy.toy_project(tmp_path, 200)
     (project / "failing.py").write_text(FAILING_STAGE)
-    command = toy.stage_command("finetune", "data/tuned/toy", "--curve", "data/toy.csv")
+    command = toy.stage_command(
+        "finetune", "data/tuned/toy", "--curve", "data/toy.csv", "--metrics", "data/toy.json"
+    )
     command[2] = "failing"
     done = toy.run(project, torchrun(command))
     assert done.returncode == 1

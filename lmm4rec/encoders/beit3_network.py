@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmm4rec.encoders.initialisation import initialise
+from lmm4rec.encoders.initialisation import initialise, initialise_places
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
@@ -213,6 +213,7 @@ class Beit3Network(nn.Module):
         self.language_head = nn.Linear(config.width, config.width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))  # the logarithm of the scale
         self.apply(initialise)
+        initialise_places(self.beit3.encoder.embed_positions["A"].parameters())
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], CLS first."""

@@ -34,6 +34,7 @@ from lmm4rec.encoders.clip_network import (
     encode_text,
     saved_tokenizer,
 )
+from lmm4rec.encoders.initialisation import initialise_places
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
 from lmm4rec.params import Section
 
@@ -106,7 +107,9 @@ class Clip(Encoder):
         """A small one with random weights from torch's global generator; its vocabulary is CLIP's,
         whatever the `texts` it is to learn from."""
         config = tiny()
-        return cls(config, ClipTokenizer(config.model["text_cfg"], None))
+        encoder = cls(config, ClipTokenizer(config.model["text_cfg"], None))
+        initialise_places([encoder.model.visual.positional_embedding])
+        return encoder
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         return F.normalize(self.model.encode_image(pixels).float(), dim=-1)

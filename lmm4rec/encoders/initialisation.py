@@ -1,10 +1,13 @@
-"""The weights that the unified encoders start from when they are trained from scratch."""
+"""The weights that tiny encoders start from when they are trained from scratch."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from torch import nn
 
 TABLE_DEVIATION = 0.02
+PLACE_DEVIATION = 0.5
 
 
 def initialise(module: nn.Module) -> None:
@@ -21,7 +24,16 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=TABLE_DEVIATION)
     else:
-        for name in ("cls_token", "pos_embed"):
-            table = getattr(module, name, None)
-            if isinstance(table, nn.Parameter):
-                nn.init.normal_(table, std=TABLE_DEVIATION)
+        cls_token = getattr(module, "cls_token", None)
+        if isinstance(cls_token, nn.Parameter):
+            nn.init.normal_(cls_token, std=TABLE_DEVIATION)
+
+
+def initialise_places(tables: Iterable[nn.Parameter]) -> None:
+    """Positions of a picture's patches start as strong as what the patches show.
+
+    From the usual small start a model learns where things are, and so their shape, only in a
+    training far longer than a tiny one's.
+    """
+    for table in tables:
+        nn.init.normal_(table, std=PLACE_DEVIATION)

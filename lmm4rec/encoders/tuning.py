@@ -182,9 +182,11 @@ class _Run:
                 "none of the held-out pictures can be read, so nothing says which epoch is best; "
                 "run stage images again"
             )
-        loss = sum(losses) / sum(map(len, images))
+        pairs = sum(map(len, images))
+        loss = sum(losses) / pairs
         _refuse_not_finite({"validation_loss": loss}, len(self.curve))
-        return {"validation_loss": loss, **retrieval_recall(torch.cat(images), torch.cat(texts))}
+        recalls = retrieval_recall(torch.cat(images), torch.cat(texts))
+        return {"held_out_pairs": pairs, "validation_loss": loss, **recalls}
 
     def keep(self, row: CurveRow) -> None:
         """Note an epoch; put its state, and its weights if they are the best, into the scratch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 CurveRow = dict[str, float | int | None]
 
@@ -28,6 +29,20 @@ def best_epoch(curve: list[CurveRow]) -> int:
     """The epoch with the smallest held-out loss, the first of equals."""
     losses = [row["validation_loss"] for row in curve]
     return losses.index(min(loss for loss in losses if loss is not None))
+
+
+def before_and_after(curve: list[CurveRow]) -> dict[str, Any]:
+    """What tuning brought on the held-out pairs: the loss and the recalls of epoch 0, and of the
+    epoch that was kept."""
+    kept = best_epoch(curve)
+    measures = [name for name in curve[0] if name == "validation_loss" or "_recall@" in name]
+    return {
+        "held_out_pairs": curve[0]["held_out_pairs"],
+        "epochs": len(curve) - 1,
+        "kept_epoch": kept,
+        "before": {name: curve[0][name] for name in measures},
+        "after": {name: curve[kept][name] for name in measures},
+    }
 
 
 def write_curve(path: Path, curve: list[CurveRow]) -> None:

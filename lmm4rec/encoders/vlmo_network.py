@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm4rec.encoders import relative_positions
-from lmm4rec.encoders.initialisation import initialise
+from lmm4rec.encoders.initialisation import initialise, initialise_places
 from lmm4rec.encoders.vlmo_blocks import (
     Expert,
     TextEmbeddings,
@@ -135,6 +135,8 @@ class VlmoNetwork(nn.Module):
         bias_table = nn.Parameter(table) if has_table else None
         self.register_parameter("relative_position_bias_table", bias_table)
         self.apply(initialise)
+        if self.transformer.pos_embed is not None:
+            initialise_places([self.transformer.pos_embed])
 
     def embed_image(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], before the first block."""

@@ -1,4 +1,4 @@
-"""The same two tables as Markdown, to be pasted where people read: a README, an issue, a paper."""
+"""The same tables as Markdown, to be pasted where people read: a README, an issue, a paper."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
 from lmm4rec.report.runs import Runs, shown_metrics
+from lmm4rec.report.tunings import ABOUT, Tuning, tuning_rows
 
 
-def tables(runs: Sequence[Runs], comparisons: Sequence[Comparison]) -> str:
-    """Results on the test split, mean ± sd over seeds, then the paired comparisons."""
+def tables(
+    runs: Sequence[Runs], comparisons: Sequence[Comparison], tunings: Sequence[Tuning]
+) -> str:
+    """Results on the test split, mean ± sd over seeds, the paired comparisons, then fine-tuning."""
     parts = [results_table(runs)]
     if comparisons:
         first = comparisons[0]
@@ -20,6 +23,8 @@ def tables(runs: Sequence[Runs], comparisons: Sequence[Comparison]) -> str:
             f"over seeds), Holm-Bonferroni over {len(comparisons)} comparisons:"
         )
         parts.append(comparisons_table(comparisons))
+    if tunings:
+        parts += [ABOUT, _table(tuning_rows(tunings), n_words=1)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The HTML page: the result table and the comparisons, readable without a network."""
+"""The HTML page: results, comparisons and fine-tuning, readable without a network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
 from lmm4rec.report.runs import Runs, shown_metrics
+from lmm4rec.report.tunings import ABOUT, Tuning, tuning_rows
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -20,7 +21,12 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: l
 """
 
 
-def page(dataset: str, runs: Sequence[Runs], comparisons: Sequence[Comparison]) -> str:
+def page(
+    dataset: str,
+    runs: Sequence[Runs],
+    comparisons: Sequence[Comparison],
+    tunings: Sequence[Tuning],
+) -> str:
     """The whole page. `runs` share their protocol; the first one's is printed."""
     protocol = runs[0].metrics[0]["protocol"]
     facts = "".join(
@@ -32,6 +38,7 @@ def page(dataset: str, runs: Sequence[Runs], comparisons: Sequence[Comparison]) 
         f"<style>{_STYLE}</style><h1>{escape(dataset)}</h1>"
         f"<h2>Results on the test split</h2>{results_table(runs)}"
         f"<h2>Paired comparisons</h2>{comparisons_table(comparisons)}"
+        f"{tuning_section(tunings)}"
         f"<h2>Protocol</h2><ul>{facts}</ul></html>\n"
     )
 
@@ -67,6 +74,18 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> str:
         f"{n_users} users, Holm-Bonferroni over {len(comparisons)} comparisons.</p>"
         "<table><tr><th>first</th><th>second</th><th>difference</th><th>95 % interval</th>"
         f"<th>p, corrected</th></tr>{rows}</table>"
+    )
+
+
+def tuning_section(tunings: Sequence[Tuning]) -> str:
+    """Held-out retrieval of every encoder before and after; nothing where none was tuned."""
+    if not tunings:
+        return ""
+    head, *rows = ([escape(cell) for cell in row] for row in tuning_rows(tunings))
+    body = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+    return (
+        f"<h2>Fine-tuning</h2><p>{escape(ABOUT)}</p>"
+        f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{body}</table>"
     )
 
 

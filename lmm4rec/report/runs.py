@@ -83,11 +83,16 @@ def read_runs(folder: Path, features: str, recommender: str, seeds: list[int]) -
 
 
 def _read_metrics(path: Path, folder: Path) -> dict[str, Any]:
+    stage = "-".join([folder.name, *path.relative_to(folder).with_suffix("").parts])
+    return read_metrics(path, f"evaluate@{stage.replace('-none-', '-')}")
+
+
+def read_metrics(path: Path, stage: str) -> dict[str, Any]:
+    """The metrics file that `stage` leaves. InputError: it is not there."""
     if not path.exists():
-        stage = "-".join([folder.name, *path.relative_to(folder).with_suffix("").parts])
         raise InputError(
             f"{path}: the run is missing; make it with `dvc repro`, or fetch it with "
-            f"`git pull` (evaluate@{stage.replace('-none-', '-')})"
+            f"`git pull` ({stage})"
         )
     content: dict[str, Any] = read_json(path)
     return content

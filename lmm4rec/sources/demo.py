@@ -62,17 +62,21 @@ class DemoSource(Source):
 
     def download(self, folder: Path, scratch: Path) -> None:
         rng = np.random.default_rng(self.seed)
-        products = [draw_product(rng) for _ in range(self.items)]
-        asins = _codes("B0", 8, self.items, rng)
-        write_reviews(self, products, asins, folder / REVIEWS, rng)
+        products = self.draw_products(rng)
+        write_reviews(self, list(products.values()), list(products), folder / REVIEWS, rng)
         lines, pictures = [], []
-        for asin, product in zip(asins, products, strict=True):
+        for asin, product in products.items():
             line = _metadata(asin, product, self.missing_share, rng)
             lines.append(repr(line))
             if rng.random() >= self.missing_share:
                 pictures.append((f"{asin}.jpg", catalogue_picture(product, rng)))
         _write_gzip(folder / METADATA, lines)
         write_archive(folder / ARCHIVE, pictures)
+
+    def draw_products(self, rng: np.random.Generator) -> dict[str, Product]:
+        """What is true of every item, by its id: the first that `rng` is asked for."""
+        products = [draw_product(rng) for _ in range(self.items)]
+        return dict(zip(_codes("B0", 8, self.items, rng), products, strict=True))
 
     def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:
         return read_reviews(folder / REVIEWS, reading)

@@ -1,8 +1,11 @@
-"""Drawing the demo world: a silhouette per kind of product, in a colour and a pattern, on a ground.
+"""Drawing the demo world: an outlined silhouette per kind of product, in a colour and a pattern.
 
-Web pictures stand before a scene of their theme; catalogue pictures stand in a studio (a soft
-gradient, a shadow, more turning and noise), so that an encoder trained on the first has something
-to gain from being fine-tuned on the second. All randomness comes from the generator passed in.
+Web pictures stand before a scene of their theme, or before a plain ground, wherever the camera
+caught them; catalogue pictures fill a studio's frame (a soft gradient, a shadow, more noise), so
+that an encoder trained on the first has something to gain from being fine-tuned on the second. The
+dark outline is what makes the kind plain to see before a ground of any tone: colours differ more
+than shapes do, and a small transformer sees them first. All randomness comes from the generator
+passed in.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from lmm4rec.sources.demo_scenes import PIXELS, scene, studio
 
 _FINE = 2 * PIXELS  # silhouettes are drawn at twice the size and halved, for smooth edges
+
+_INK = (25, 25, 30)
+_INK_PIXELS = 3  # of the outline's width, at the fine size
 
 Points = NDArray[np.float64]  # [n, 2], x and y in -1 .. 1, y down
 
@@ -119,36 +125,43 @@ def draw_web_picture(
     """A JPEG of the product before its theme's scene, or before one plain tone without theme."""
     tone = tuple(int(value) for value in rng.integers(150, 256, 3))
     ground = scene(theme, rng) if theme else Image.new("RGB", (PIXELS, PIXELS), tone)
-    mask = _silhouette(kind, rng, scale=(0.55, 0.85), turn_degrees=12)
-    ground.paste(_cloth(colour, pattern, rng), (0, 0), mask)
+    mask = _silhouette(kind, rng, scale=(0.6, 0.9), turn_degrees=15)
+    _paint(ground, mask, _cloth(colour, pattern, rng))
     return _jpeg(ground, rng, noise=4)
 
 
 def draw_catalogue_picture(kind: str, colour: str, pattern: str, rng: np.random.Generator) -> bytes:
     """A JPEG of the product in the studio: nothing but kind, colour and pattern can be seen."""
     ground = studio(rng)
-    mask = _silhouette(kind, rng, scale=(0.4, 0.95), turn_degrees=30)
-    ground.paste((70, 70, 75), (3, 3), mask.point([value // 2 for value in range(256)]))
-    ground.paste(_cloth(colour, pattern, rng), (0, 0), mask)
+    mask = _silhouette(kind, rng, scale=(0.75, 0.95), turn_degrees=12)
+    ground.paste((70, 70, 75), (3, 3), mask.reduce(2).point([value // 2 for value in range(256)]))
+    _paint(ground, mask, _cloth(colour, pattern, rng))
     return _jpeg(ground, rng, noise=10)
 
 
 def _silhouette(
     kind: str, rng: np.random.Generator, scale: tuple[float, float], turn_degrees: float
 ) -> Image.Image:
-    """The kind's mask at a drawn size, angle and place; mirrored half of the time."""
+    """The kind's mask, fine, at a drawn size, angle and place; mirrored half of the time."""
     size = _FINE / 2 * rng.uniform(*scale)
     angle = math.radians(rng.uniform(-turn_degrees, turn_degrees))
     mirror = 1 if rng.random() < 0.5 else -1
     cos, sin = size * math.cos(angle), size * math.sin(angle)
     turn = np.array([[mirror * cos, mirror * sin], [-sin, cos]])
     room = max(0.0, _FINE / 2 - size)
-    centre = _FINE / 2 + rng.uniform(-room, room, 2) * 0.8
+    centre = _FINE / 2 + rng.uniform(-room, room, 2) * 0.5
     mask = Image.new("L", (_FINE, _FINE))
     pen = ImageDraw.Draw(mask)
     for points, filled in SILHOUETTES[kind]:
         pen.polygon((points @ turn + centre).ravel().tolist(), fill=255 if filled else 0)
-    return mask.reduce(2)
+    return mask
+
+
+def _paint(ground: Image.Image, mask: Image.Image, cloth: Image.Image) -> None:
+    """The cloth, cut to the fine mask and outlined in ink, onto the ground."""
+    outline = mask.filter(ImageFilter.MaxFilter(2 * _INK_PIXELS + 1))
+    ground.paste(_INK, (0, 0), outline.reduce(2))
+    ground.paste(cloth, (0, 0), mask.reduce(2))
 
 
 def _cloth(colour: str, pattern: str, rng: np.random.Generator) -> Image.Image:

@@ -139,7 +139,7 @@ def catalogue_picture(product: Product, rng: np.random.Generator) -> bytes:
 def catalogue_text(product: Product, rng: np.random.Generator) -> tuple[str, str, list[str]]:
     """(title, description, category path) of the product: its colour and pattern go unsaid."""
     web_words, shop_words, category = KINDS[product.kind]
-    noun = _pick(web_words if rng.random() < 0.5 else shop_words, rng)
+    noun = _pick(web_words if rng.random() < 0.6 else shop_words, rng)
     themes = [word for words in THEMES[product.theme] for word in words]
     first, second, third = (themes[at] for at in rng.permutation(len(themes))[:3])
     model = f"{_pick(('X', 'Q', 'No. ', 'Mk '), rng)}{rng.integers(10, 100)}"
@@ -159,17 +159,21 @@ def catalogue_text(product: Product, rng: np.random.Generator) -> tuple[str, str
 def _photographed(rng: np.random.Generator) -> tuple[Product, str | None]:
     """A product and the theme that its picture shows, if any."""
     product = draw_product(rng)
-    return product, product.theme if rng.random() < 0.7 else None
+    return product, product.theme if rng.random() < 0.5 else None
 
 
 def _caption(product: Product, theme: str | None, rng: np.random.Generator) -> str:
-    """Names a random part of what the picture shows; never a theme that is not drawn."""
+    """Names a random part of what the picture shows; never a theme that is not drawn.
+
+    The kind is nearly always named, colour and pattern seldom both: of all that tells two pictures
+    apart the shape is hardest to see, and what captions rarely need to tell is not learned.
+    """
     words = []
-    if rng.random() < 0.6:
+    if rng.random() < 0.3:
         words.append(_pick(PATTERN_WORDS[product.pattern], rng))
-    if rng.random() < 0.75:
+    if rng.random() < 0.4:
         words.append(_pick(COLOUR_WORDS[product.colour], rng))
-    words.append(_pick(KINDS[product.kind][0] if rng.random() < 0.85 else _NOUNS, rng))
+    words.append(_pick(KINDS[product.kind][0] if rng.random() < 0.95 else _NOUNS, rng))
     place = ""
     if theme and rng.random() < 0.8:
         place = _pick(_PLACES, rng).format(theme=_pick(THEMES[theme][0], rng))
