@@ -84,13 +84,23 @@ def read_runs(folder: Path, features: str, recommender: str, seeds: list[int]) -
 
 def _read_metrics(path: Path, folder: Path) -> dict[str, Any]:
     if not path.exists():
-        stage = "-".join([folder.name, *path.relative_to(folder).with_suffix("").parts])
+        stage = _evaluation(folder.name, *path.relative_to(folder).with_suffix("").parts)
         raise InputError(
             f"{path}: the run is missing; make it with `dvc repro`, or fetch it with "
-            f"`git pull` (evaluate@{stage.replace('-none-', '-')})"
+            f"`git pull` ({stage})"
         )
     content: dict[str, Any] = read_json(path)
     return content
+
+
+def _evaluation(dataset: str, features: str, recommender: str, seed: str) -> str:
+    """The stage that writes a run's metrics."""
+    if features == "none":
+        return f"evaluate-ids@{dataset}-{recommender}-{seed}"
+    if features.endswith("-e2e"):
+        encoder = features.removesuffix("-e2e")
+        return f"evaluate-end2end@{dataset}-{encoder}-{recommender}-{seed}"
+    return f"evaluate@{dataset}-{features}-{recommender}-{seed}"
 
 
 def _read_users(path: Path) -> dict[str, UserMetric]:
