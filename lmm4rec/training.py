@@ -31,6 +31,8 @@ from lmm4rec.resuming import Savepoint, random_state, set_random_state
 from lmm4rec.sampling import Triples, TripleSampler
 from lmm4rec.vectors import SparseScores, Vectors
 
+ADVICE = "lower the recommender's learning_rate or set its scaling in params.yaml"
+
 log = logging.getLogger(__name__)
 
 
@@ -180,14 +182,13 @@ def on_device(triples: Triples, device: torch.device) -> tuple[Tensor, Tensor, T
     return users, positives, negatives
 
 
-def finite_means(totals: dict[str, Tensor], n_batches: int, epoch: int) -> dict[str, float]:
-    """The mean of each loss term over the batches of an epoch."""
+def finite_means(
+    totals: dict[str, Tensor], n_batches: int, epoch: int, advice: str = ADVICE
+) -> dict[str, float]:
+    """The mean of each loss term over the batches of an epoch; InputError: one is not finite."""
     means = {name: float(total) / n_batches for name, total in totals.items()}
     if not all(math.isfinite(mean) for mean in means.values()):
-        raise InputError(
-            f"training diverged in epoch {epoch} (loss terms: {means}); lower the recommender's "
-            "learning_rate or set its scaling in params.yaml"
-        )
+        raise InputError(f"training diverged in epoch {epoch} (loss terms: {means}); {advice}")
     return means
 
 
@@ -207,8 +208,7 @@ def copied(vectors: tuple[Tensor, Tensor], view: TrainingView) -> Vectors:
 def finite(vectors: tuple[Tensor, Tensor], epoch: int) -> tuple[Tensor, Tensor]:
     if not all(bool(torch.isfinite(part).all()) for part in vectors):
         raise InputError(
-            f"training diverged: the vectors of epoch {epoch} are not finite; lower the "
-            "recommender's learning_rate or set its scaling in params.yaml"
+            f"training diverged: the vectors of epoch {epoch} are not finite; {ADVICE}"
         )
     return vectors
 

@@ -28,6 +28,8 @@ CONTENT = {
     "ugt": "ugt:UGT",
     "vbpr": "vbpr:VBPR",
 }
+# Those of them without weights, which no gradient trains.
+UNTRAINED = frozenset({"itemknn"})
 # Models that use ids only: run once per dataset (run.id_recommenders).
 IDS = {
     "bpr": "bpr:BPR",

@@ -83,8 +83,8 @@ def read_runs(folder: Path, features: str, recommender: str, seeds: list[int]) -
 
 
 def _read_metrics(path: Path, folder: Path) -> dict[str, Any]:
-    stage = "-".join([folder.name, *path.relative_to(folder).with_suffix("").parts])
-    return read_metrics(path, f"evaluate@{stage.replace('-none-', '-')}")
+    names = path.relative_to(folder).with_suffix("").parts
+    return read_metrics(path, _evaluation(folder.name, *names))
 
 
 def read_metrics(path: Path, stage: str) -> dict[str, Any]:
@@ -96,6 +96,16 @@ def read_metrics(path: Path, stage: str) -> dict[str, Any]:
         )
     content: dict[str, Any] = read_json(path)
     return content
+
+
+def _evaluation(dataset: str, features: str, recommender: str, seed: str) -> str:
+    """The stage that writes a run's metrics."""
+    if features == "none":
+        return f"evaluate-ids@{dataset}-{recommender}-{seed}"
+    if features.endswith("-e2e"):
+        encoder = features.removesuffix("-e2e")
+        return f"evaluate-end2end@{dataset}-{encoder}-{recommender}-{seed}"
+    return f"evaluate@{dataset}-{features}-{recommender}-{seed}"
 
 
 def _read_users(path: Path) -> dict[str, UserMetric]:
