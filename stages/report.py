@@ -1,4 +1,4 @@
-"""One HTML page of a dataset's results, from the metrics folder alone."""
+"""One HTML page of a dataset's results, from the metrics folders alone."""
 
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 @stage
 @click.option("--dataset", required=True)
 @click.option("--metrics", required=True, type=existing_folder)
+@click.option("--efficiency", required=True, type=output_path, help="a folder that may be absent")
 @click.option("--output", required=True, type=output_path)
-def main(dataset: str, metrics: Path, output: Path) -> None:
+def main(dataset: str, metrics: Path, efficiency: Path, output: Path) -> None:
     from lmm4rec.folders import whole_folder
     from lmm4rec.report.comparisons import compare
+    from lmm4rec.report.efficiency import read_efficiency
     from lmm4rec.report.markdown import tables
     from lmm4rec.report.page import page
     from lmm4rec.report.runs import read_runs
@@ -25,11 +27,13 @@ def main(dataset: str, metrics: Path, output: Path) -> None:
         for features, recommender in run.combinations()
     ]
     metric = next(name for name in runs[0].users if name.startswith("ndcg"))
+    costs = read_efficiency(efficiency, run.encoders)
     with whole_folder(output) as folder:
         comparisons = compare(runs, metric)
-        html = page(dataset, runs, comparisons)
+        html = page(dataset, runs, comparisons, costs)
         (folder / "index.html").write_text(html, encoding="utf-8")
-        (folder / "results.md").write_text(tables(runs, comparisons), encoding="utf-8")
+        results = tables(runs, comparisons, costs)
+        (folder / "results.md").write_text(results, encoding="utf-8")
     click.echo(f"The report stands at {output / 'index.html'}.")
 
 

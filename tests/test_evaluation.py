@@ -125,7 +125,7 @@ def test_report_tests_users_pairwise(corpus: Path, tmp_path: Path) -> None:
     (comparison,) = compare(runs, "ndcg@20")
     # u1: c second both ways; u2: d third or first, so seeds average (1/2 + 1) / 2 against 1/2.
     assert comparison.test.difference == pytest.approx((0 + 0.5 - 0.75) / 2)
-    html = page("demo", runs, [comparison])
+    html = page("demo", runs, [comparison], [])
     assert "vbpr(clip)" in html and "broken by item id" in html
 
 

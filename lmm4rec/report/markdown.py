@@ -1,4 +1,4 @@
-"""The same two tables as Markdown, to be pasted where people read: a README, an issue, a paper."""
+"""The same tables as Markdown, to be pasted where people read: a README, an issue, a paper."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
+from lmm4rec.report.efficiency import EXPLANATION, HEAD
 from lmm4rec.report.runs import Runs, shown_metrics
 
 
-def tables(runs: Sequence[Runs], comparisons: Sequence[Comparison]) -> str:
-    """Results on the test split, mean ± sd over seeds, then the paired comparisons."""
+def tables(
+    runs: Sequence[Runs],
+    comparisons: Sequence[Comparison],
+    efficiency: Sequence[Sequence[str]],
+) -> str:
+    """Results on the test split, mean ± sd over seeds; the paired comparisons; encoders' costs."""
     parts = [results_table(runs)]
     if comparisons:
         first = comparisons[0]
@@ -20,6 +25,8 @@ def tables(runs: Sequence[Runs], comparisons: Sequence[Comparison]) -> str:
             f"over seeds), Holm-Bonferroni over {len(comparisons)} comparisons:"
         )
         parts.append(comparisons_table(comparisons))
+    if efficiency:
+        parts += [EXPLANATION, _table([list(HEAD), *map(list, efficiency)], n_words=2)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
+from lmm4rec.report.efficiency import EXPLANATION, HEAD
 from lmm4rec.report.runs import Runs, shown_metrics
 
 _STYLE = """
@@ -20,8 +21,16 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: l
 """
 
 
-def page(dataset: str, runs: Sequence[Runs], comparisons: Sequence[Comparison]) -> str:
-    """The whole page. `runs` share their protocol; the first one's is printed."""
+def page(
+    dataset: str,
+    runs: Sequence[Runs],
+    comparisons: Sequence[Comparison],
+    efficiency: Sequence[Sequence[str]],
+) -> str:
+    """The whole page. `runs` share their protocol; the first one's is printed.
+
+    `efficiency`: rows of cells, one a measured encoder; none: the page has no such table.
+    """
     protocol = runs[0].metrics[0]["protocol"]
     facts = "".join(
         f"<li>{escape(str(key)).replace('_', ' ')}: {escape(str(value))}</li>"
@@ -32,6 +41,7 @@ def page(dataset: str, runs: Sequence[Runs], comparisons: Sequence[Comparison]) 
         f"<style>{_STYLE}</style><h1>{escape(dataset)}</h1>"
         f"<h2>Results on the test split</h2>{results_table(runs)}"
         f"<h2>Paired comparisons</h2>{comparisons_table(comparisons)}"
+        f"{efficiency_table(efficiency)}"
         f"<h2>Protocol</h2><ul>{facts}</ul></html>\n"
     )
 
@@ -67,6 +77,19 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> str:
         f"{n_users} users, Holm-Bonferroni over {len(comparisons)} comparisons.</p>"
         "<table><tr><th>first</th><th>second</th><th>difference</th><th>95 % interval</th>"
         f"<th>p, corrected</th></tr>{rows}</table>"
+    )
+
+
+def efficiency_table(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return (
+        f"<h2>What the encoders cost</h2><p>{escape(EXPLANATION)}</p>"
+        f"<table><tr>{head}</tr>{body}</table>"
     )
 
 
