@@ -29,6 +29,7 @@ from lmm4rec.encoders.trainable import Trainable, Tune
 
 BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 64, 128, 256, 512, 1024)}  # tried; the fastest stands
 TIMED_BATCHES = 3  # of each size, after one that warms up; their median stands
+TIMED_PRODUCTS = 8  # the best stands: it is to show what the device can do
 PICTURE_PIXELS = 256
 LONG_TEXT = "a warm red winter jacket with pockets " * 40
 MATRIX_SIDES = {"cpu": 2048, "cuda": 8192}  # of the product that shows what the device can do
@@ -137,18 +138,18 @@ def forward_seconds(encoder: Encoder, pairs: Pairs, precision: str, repeats: int
             encoder.encode_images(pairs.pixels)
             encoder.encode_texts(pairs.tokens)
 
-    return seconds_of(forward, repeats, device)
+    return statistics.median(seconds_of(forward, repeats, device))
 
 
 def matrix_rate(precision: str, device: torch.device) -> float:
     """Operations per second of one large square matrix product, the best of a few."""
     side, kind = MATRIX_SIDES[device.type], getattr(torch, precision)
     left, right = (torch.ones(side, side, dtype=kind, device=device) for _ in range(2))
-    return 2 * side**3 / seconds_of(lambda: left @ right, TIMED_BATCHES, device)
+    return 2 * side**3 / min(seconds_of(lambda: left @ right, TIMED_PRODUCTS, device))
 
 
-def seconds_of(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Median of `repeats` timed calls after one that is not; waits for a CUDA device."""
+def seconds_of(call: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
+    """Times of `repeats` calls, after one that is not timed; waits for a CUDA device."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -156,7 +157,7 @@ def seconds_of(call: Callable[[], object], repeats: int, device: torch.device) -
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return times[1:]
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -38,7 +38,7 @@ device_option = click.option(
 )
 workers_option = click.option(
     "--workers",
-    default=max(1, min(8, _cores() - 1)),
+    default=max(1, min(16, _cores() - 1)),
     envvar="LMM4REC_WORKERS",
     type=click.IntRange(min=0),
     help="processes that decode pictures; 0: none beside this one",

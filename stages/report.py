@@ -1,4 +1,4 @@
-"""One HTML page of a dataset's results, from the metrics folder alone."""
+"""One HTML page of a dataset's results, from the metrics folders alone."""
 
 from pathlib import Path
 
@@ -10,14 +10,16 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 @stage
 @click.option("--dataset", required=True)
 @click.option("--metrics", required=True, type=existing_folder)
+@click.option("--efficiency", required=True, type=output_path, help="a folder that may be absent")
 @click.option("--output", required=True, type=output_path)
-def main(dataset: str, metrics: Path, output: Path) -> None:
+def main(dataset: str, metrics: Path, efficiency: Path, output: Path) -> None:
     from lmm4rec.folders import whole_folder
     from lmm4rec.report.comparisons import compare
+    from lmm4rec.report.efficiency import efficiency_table
     from lmm4rec.report.markdown import tables
     from lmm4rec.report.page import page
     from lmm4rec.report.runs import read_runs
-    from lmm4rec.report.tunings import read_tunings
+    from lmm4rec.report.tunings import tunings_table
     from lmm4rec.run import read_run
 
     run = read_run(PARAMS)
@@ -25,13 +27,14 @@ def main(dataset: str, metrics: Path, output: Path) -> None:
         read_runs(metrics, features, recommender, run.seeds)
         for features, recommender in run.combinations()
     ]
-    tunings = read_tunings(metrics, run.tuned)
+    further = [*tunings_table(metrics, run.tuned), *efficiency_table(efficiency, run.encoders)]
     metric = next(name for name in runs[0].users if name.startswith("ndcg"))
     with whole_folder(output) as folder:
         comparisons = compare(runs, metric)
-        html = page(dataset, runs, comparisons, tunings)
+        html = page(dataset, runs, comparisons, further)
         (folder / "index.html").write_text(html, encoding="utf-8")
-        (folder / "results.md").write_text(tables(runs, comparisons, tunings), encoding="utf-8")
+        results = tables(runs, comparisons, further)
+        (folder / "results.md").write_text(results, encoding="utf-8")
     click.echo(f"The report stands at {output / 'index.html'}.")
 
 

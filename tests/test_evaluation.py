@@ -19,7 +19,7 @@ from lmm4rec.report.comparisons import compare
 from lmm4rec.report.markdown import tables
 from lmm4rec.report.page import page
 from lmm4rec.report.runs import read_runs, write_user_metrics
-from lmm4rec.report.tunings import read_tunings
+from lmm4rec.report.tunings import tunings_table
 from lmm4rec.vectors import SparseScores, Vectors, read_vectors, write_vectors
 
 CONFIG = EvaluationConfig(cutoffs=[1, 2, 20], mask_validation_at_test=False)
@@ -127,7 +127,7 @@ def test_report_tests_users_pairwise(corpus: Path, tmp_path: Path) -> None:
     (comparison,) = compare(runs, "ndcg@20")
     # u1: c second both ways; u2: d third or first, so seeds average (1/2 + 1) / 2 against 1/2.
     assert comparison.test.difference == pytest.approx((0 + 0.5 - 0.75) / 2)
-    html = page("demo", runs, [comparison], [])
+    html = page("demo", runs, [comparison])
     assert "vbpr(clip)" in html and "broken by item id" in html and "Fine-tuning" not in html
 
 
@@ -140,16 +140,16 @@ def test_report_shows_retrieval_before_and_after_tuning(corpus: Path, tmp_path: 
     after = {"validation_loss": 3.0, "image_to_text_recall@1": 0.25, "text_to_image_recall@5": 0.5}
     told = {"held_out_pairs": 113, "epochs": 10, "kept_epoch": 4, "before": before, "after": after}
     write_json(metrics / "tuning/clip.json", told)
-    tunings = read_tunings(metrics, ["clip"])
+    further = tunings_table(metrics, ["clip"])
     row = "| clip | 113 | 4 of 10 | 0.100 → 0.250 | 0.200 → 0.500 |"
-    assert row in tables(runs, [], tunings).splitlines()
-    html = page("demo", runs, [], tunings)
+    assert row in tables(runs, [], further).splitlines()
+    html = page("demo", runs, [], further)
     assert "<th>image → text R@1</th>" in html and "<td>0.200 → 0.500</td>" in html
 
 
 def test_a_missing_tuning_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"clip\.json: the run is missing.*finetune@demo-clip"):
-        read_tunings(tmp_path / "demo", ["clip"])
+        tunings_table(tmp_path / "demo", ["clip"])
 
 
 def test_a_missing_run_is_named(corpus: Path, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
 from lmm4rec.report.runs import Runs, shown_metrics
-from lmm4rec.report.tunings import ABOUT, Tuning, tuning_rows
+from lmm4rec.report.table import Table
 
 
 def tables(
-    runs: Sequence[Runs], comparisons: Sequence[Comparison], tunings: Sequence[Tuning]
+    runs: Sequence[Runs], comparisons: Sequence[Comparison], further: Sequence[Table] = ()
 ) -> str:
-    """Results on the test split, mean ± sd over seeds, the paired comparisons, then fine-tuning."""
+    """Results on the test split, mean ± sd over seeds, the paired comparisons, further tables."""
     parts = [results_table(runs)]
     if comparisons:
         first = comparisons[0]
@@ -23,8 +23,8 @@ def tables(
             f"over seeds), Holm-Bonferroni over {len(comparisons)} comparisons:"
         )
         parts.append(comparisons_table(comparisons))
-    if tunings:
-        parts += [ABOUT, _table(tuning_rows(tunings), n_words=1)]
+    for table in further:
+        parts += [table.about, _table(table.rows, table.n_words)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,7 +54,7 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> str:
     return _table(rows, n_words=2)
 
 
-def _table(rows: list[list[str]], n_words: int) -> str:
+def _table(rows: Sequence[Sequence[str]], n_words: int) -> str:
     """GitHub's table syntax: the first `n_words` columns are words, the rest numbers."""
     rule = ["---"] * n_words + ["---:"] * (len(rows[0]) - n_words)
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])

@@ -1,4 +1,4 @@
-"""The HTML page: results, comparisons and fine-tuning, readable without a network."""
+"""The HTML page: results, comparisons and further tables, readable without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from lmm4rec.report.comparisons import Comparison
 from lmm4rec.report.runs import Runs, shown_metrics
-from lmm4rec.report.tunings import ABOUT, Tuning, tuning_rows
+from lmm4rec.report.table import Table
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -25,7 +25,7 @@ def page(
     dataset: str,
     runs: Sequence[Runs],
     comparisons: Sequence[Comparison],
-    tunings: Sequence[Tuning],
+    further: Sequence[Table] = (),
 ) -> str:
     """The whole page. `runs` share their protocol; the first one's is printed."""
     protocol = runs[0].metrics[0]["protocol"]
@@ -38,7 +38,7 @@ def page(
         f"<style>{_STYLE}</style><h1>{escape(dataset)}</h1>"
         f"<h2>Results on the test split</h2>{results_table(runs)}"
         f"<h2>Paired comparisons</h2>{comparisons_table(comparisons)}"
-        f"{tuning_section(tunings)}"
+        f"{''.join(map(section, further))}"
         f"<h2>Protocol</h2><ul>{facts}</ul></html>\n"
     )
 
@@ -77,14 +77,12 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def tuning_section(tunings: Sequence[Tuning]) -> str:
-    """Held-out retrieval of every encoder before and after; nothing where none was tuned."""
-    if not tunings:
-        return ""
-    head, *rows = ([escape(cell) for cell in row] for row in tuning_rows(tunings))
+def section(table: Table) -> str:
+    """A table with its title and explanation."""
+    head, *rows = ([escape(cell) for cell in row] for row in table.rows)
     body = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
     return (
-        f"<h2>Fine-tuning</h2><p>{escape(ABOUT)}</p>"
+        f"<h2>{escape(table.title)}</h2><p>{escape(table.about)}</p>"
         f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{body}</table>"
     )
 
