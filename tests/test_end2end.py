@@ -422,6 +422,20 @@ def test_the_alignment_loss_on_embeddings_is_the_objectives_own(family: str) -> 
     torch.testing.assert_close(loss, expected)
 
 
+def test_memory_that_runs_out_names_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    encoder = toy_encoder()
+    monkeypatch.setattr(JointLoss, "backward", exhausted)
+    with pytest.raises(
+        InputError, match=r"with 100 items encoded at once; set LMM4REC_MICRO_BATCH"
+    ):
+        train_end_to_end(encoder, task(encoder), 100, tmp_path, CPU)
+
+
 def test_a_diverging_loss_stops_with_advice(tmp_path: Path) -> None:
     encoder = toy_encoder()
     own = task(encoder, encoder_config=rates(learning_rate=1e308))

@@ -152,11 +152,19 @@ def test_a_missing_tuning_is_named(tmp_path: Path) -> None:
         tunings_table(tmp_path / "demo", ["clip"])
 
 
-def test_a_missing_run_is_named(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("features", "stage"),
+    [
+        ("clip", "evaluate@demo-clip-vbpr-2"),
+        ("none", "evaluate-ids@demo-vbpr-2"),
+        ("clip-e2e", "evaluate-end2end@demo-clip-vbpr-2"),
+    ],
+)
+def test_a_missing_run_is_named(corpus: Path, tmp_path: Path, features: str, stage: str) -> None:
     metrics = tmp_path / "demo"
-    write_run(metrics, corpus, "clip/vbpr", 1, ranking_abcd())
-    with pytest.raises(InputError, match=r"2\.json: the run is missing.*evaluate@demo-clip-vbpr-2"):
-        read_runs(metrics, "clip", "vbpr", [1, 2])
+    write_run(metrics, corpus, f"{features}/vbpr", 1, ranking_abcd())
+    with pytest.raises(InputError, match=rf"2\.json: the run is missing.*\({stage}\)"):
+        read_runs(metrics, features, "vbpr", [1, 2])
 
 
 def test_evaluation_and_report_do_not_load_torch() -> None:

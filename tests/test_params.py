@@ -17,6 +17,9 @@ from lmm4rec.run import check_features, read_run
 ROOT = Path(__file__).parents[1]
 
 
+TOGETHER = "end2end_recommenders: []"
+
+
 class Inner(Section):
     depth: int
 
@@ -96,6 +99,12 @@ def test_the_projects_own_run_section_is_valid() -> None:
         ("seeds: [1, 2, 3]", "seeds: []", r"run\.seeds"),
         ("seeds: [1, 2, 3]", "seeds: [one]", r"run\.seeds\.0 should be a valid integer"),
         ("end2end: []", "end2ent: []", r"run\.end2ent is not a parameter; did you mean 'end2end'"),
+        ("end2end: []", "end2end: [clip-tny]", r"run\.end2end: 'clip-tny'.*mean 'clip-tiny'"),
+        ("end2end: []", "end2end: [clip]", r"run\.end2end: 'clip' is unknown"),
+        (TOGETHER, f"{TOGETHER[:-1]}itemknn]", r"'itemknn' is not trained, so that no gradient"),
+        (TOGETHER, f"{TOGETHER[:-1]}bpr]", r"'bpr' reads no content, so that no gradient"),
+        (TOGETHER, f"{TOGETHER[:-1]}vpbr]", r"'vpbr' is unknown; did you mean 'vbpr'"),
+        (TOGETHER, f"{TOGETHER[:-1]}freedom]", r"recommenders\.freedom\.train_features is true"),
     ],
 )
 def test_unknown_names_in_run(tmp_path: Path, old: str, new: str, sentence: str) -> None:

@@ -164,6 +164,21 @@ def test_adding_a_recommender_runs_only_it(clone: Clone) -> None:
     }
 
 
+def test_training_an_encoder_with_a_recommender_runs_only_that(clone: Clone) -> None:
+    """The lists of the finished run are empty, which runs nothing."""
+    clone.edit({
+        "run.end2end": ["clip-tiny"], "run.end2end_recommenders": ["vbpr"],
+        "end2end.maximum_epochs": 2, "end2end.freeze_epochs": 1,
+    })  # fmt: skip
+    ran = clone.ran(clone.run("dvc", "repro"))
+    together = {f"{stage}@demo-clip-tiny-vbpr-1" for stage in ("end2end", "evaluate-end2end")}
+    assert ran - {"check"} == together | {"report@demo"}
+    assert "clip-tiny-e2e" in (clone.folder / "data/reports/demo/results.md").read_text()
+    before = (clone.folder / "dvc.lock").read_text()
+    clone.run("dvc", "repro", "--force", "--no-run-cache", "-s", *sorted(together))
+    assert (clone.folder / "dvc.lock").read_text() == before
+
+
 def test_a_comment_in_an_encoder_reruns_nothing(clone: Clone) -> None:
     for path in (clone.folder / "lmm4rec/encoders").glob("*.py"):
         path.write_text(path.read_text() + "\n# a comment\n")

@@ -66,7 +66,7 @@ class Trainable:
             depths, heads = parameter_depths(encoder), len(encoder.layers()) + 1
             if tune.blocks >= heads:
                 raise InputError(
-                    f"finetune.tune.blocks is {tune.blocks}, but this encoder has "
+                    f"tune.blocks is {tune.blocks}, but this encoder has "
                     f"{heads - 1} blocks; set it lower, or tune all"
                 )
             for name, parameter in encoder.named_parameters():

@@ -83,14 +83,20 @@ def train_end_to_end(
     """Train `encoder` in place, in eval mode and on CPU in the end; vectors, history and curve.
 
     `scratch` belongs to these inputs alone: a killed run goes on from the last epoch saved there,
-    to the very same result. Raises InputError when something ceases to be finite.
+    to the very same result. Raises InputError when something ceases to be finite, or memory ends.
     """
-    run = _Run(encoder.to(device).eval(), task, micro_batch, scratch, device)
-    savepoint = Savepoint(scratch)
-    run.resume(savepoint)
-    while not run.is_over:
-        run.epoch()
-        savepoint.save_if_due(run.state)
+    try:
+        run = _Run(encoder.to(device).eval(), task, micro_batch, scratch, device)
+        savepoint = Savepoint(scratch)
+        run.resume(savepoint)
+        while not run.is_over:
+            run.epoch()
+            savepoint.save_if_due(run.state)
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"{device}: memory ran out with {micro_batch} items encoded at once; set "
+            "LMM4REC_MICRO_BATCH to fewer, or LMM4REC_CHECKPOINTING=1"
+        ) from None
     log_best(run.history, task.config)
     return run.finish(), run.history, run.curve
 
