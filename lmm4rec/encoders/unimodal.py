@@ -29,6 +29,7 @@ from lmm4rec.encoders.checkpoints import (
 )
 from lmm4rec.encoders.initialisation import initialise
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
+from lmm4rec.encoders.shared_norms import share_batch_norms
 from lmm4rec.encoders.timm_images import (
     ImageTowerConfig,
     Preprocessing,
@@ -74,7 +75,8 @@ def tiny(vocab_size: int, max_text_tokens: int = TINY_TEXT_TOKENS) -> UnimodalCo
             model={
                 "model_type": "bert", "vocab_size": vocab_size, "hidden_size": 96,
                 "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 384,
-                "max_position_embeddings": max_text_tokens,
+                "max_position_embeddings": max_text_tokens, "hidden_dropout_prob": 0.0,
+                "attention_probs_dropout_prob": 0.0,
             },
             pooling="mean",
             max_text_tokens=max_text_tokens,
@@ -101,6 +103,7 @@ class Unimodal(Encoder):
         super().__init__()
         self.config = config
         self.image_tower = build_image_tower(config.image, source)
+        share_batch_norms(self.image_tower)
         self.text_tower = build_text_tower(config.text, source)
         _refuse_other_vocabulary(tokenizer.size, self.text_tower.config.vocab_size)
         self.image_dim = pooled_dim(self.image_tower)
@@ -183,7 +186,7 @@ def read_tokenizer(path: Path, config: TextTowerConfig) -> TextTokenizer:
 
 
 def _projected(projection: nn.Linear, vectors: Tensor) -> Tensor:
-    return F.normalize(projection(vectors).float(), dim=-1)
+    return F.normalize(projection(vectors.to(projection.weight.dtype)).float(), dim=-1)
 
 
 def _refuse_other_vocabulary(entries: int, rows: int) -> None:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmm4rec.distributed import gather, share_of_mean
 from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
 from lmm4rec.encoders.transformers_texts import TextTokenizer
@@ -69,7 +70,7 @@ class TrainedApart(Encoder):
         first, second = _captions(tokens)
         logits = self.words(self.pair.image_tower(pixels).float())  # [B, V]
         said = torch.cat([first["tokens"], second["tokens"]], dim=1)  # [B, 2 L]
-        ones, twos = self.pair.encode_texts(first), self.pair.encode_texts(second)
+        ones, twos = (gather(self.pair.encode_texts(texts)) for texts in (first, second))
         scale = torch.tensor(log(TEXT_SCALE), device=ones.device)
         return {
             "words": word_loss(logits, said),
@@ -107,7 +108,7 @@ def word_loss(logits: Tensor, said: Tensor) -> Tensor:
     is_word = (said >= len(SPECIAL)).float()
     log_probability = F.log_softmax(logits, dim=1).gather(1, said)  # [B, 2 L]
     per_picture = (log_probability * is_word).sum(1) / is_word.sum(1).clamp(min=1)
-    return -per_picture.mean()
+    return share_of_mean(-per_picture.sum(), said.new_tensor(len(said)))
 
 
 def _captions(tokens: TextBatch) -> tuple[TextBatch, TextBatch]:
