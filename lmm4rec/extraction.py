@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
 from tqdm import tqdm
 
 from lmm4rec.catalogue import Catalogue
 from lmm4rec.distributed import is_main, own_part, wait_for_all
 from lmm4rec.encoders.base import Encoder
+from lmm4rec.encoders.item_batches import Embeddings, embedded
 from lmm4rec.encoders.picture_texts import Batch, RawBatch, prepared
 from lmm4rec.errors import InputError
 from lmm4rec.features import Features, write_features
@@ -34,7 +34,6 @@ from lmm4rec.params import Section
 log = logging.getLogger(__name__)
 
 Shard = dict[str, NDArray[Any]]  # has_<modality> bool [n]; <modality> float32 [n, D]
-Vectors = dict[str, tuple[Tensor, Tensor]]  # modality -> rows [B_m] of a batch, vectors [B_m, D]
 
 
 class ExtractConfig(Section):
@@ -151,13 +150,13 @@ def _empty(rows: int, widths: dict[str, int]) -> Shard:
 
 def _vectors(
     encoder: Encoder, batches: Iterator[Batch], config: ExtractConfig, device: torch.device
-) -> Iterator[Vectors]:
+) -> Iterator[Embeddings]:
     """The vectors of each batch, in order.
 
     A batch is asked for its vectors only once the next one is under way: a CUDA device then has
     work while the processor waits, unpacks and fetches.
     """
-    waiting: Vectors | None = None
+    waiting: Embeddings | None = None
     for batch in _on_device(batches, device):
         vectors = _encode(encoder, batch, config, device)
         if waiting is not None:
@@ -184,22 +183,16 @@ def _on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
 
 
 @torch.inference_mode()
-def _encode(encoder: Encoder, batch: Batch, config: ExtractConfig, device: torch.device) -> Vectors:
-    """Vectors by modality with the rows of the batch they belong to, still on the device."""
-    found: Vectors = {}
+def _encode(
+    encoder: Encoder, batch: Batch, config: ExtractConfig, device: torch.device
+) -> Embeddings:
+    """Embeddings by modality with the rows of the batch they belong to, still on the device."""
+    modalities = ("image", "text", "fused") if config.fused else ("image", "text")
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        if len(batch.picture_rows):
-            found["image"] = (batch.picture_rows, encoder.encode_images(batch.pixels))
-        if len(batch.text_rows):
-            found["text"] = (batch.text_rows, encoder.encode_texts(batch.tokens))
-        if config.fused:
-            pixels, tokens, rows = batch.pairs()
-            if len(rows):
-                found["fused"] = (rows, encoder.encode_pairs(pixels, tokens))
-    return found
+        return embedded(encoder, batch, modalities)
 
 
-def _fill(shard: Shard, first: int, vectors: Vectors) -> None:
+def _fill(shard: Shard, first: int, vectors: Embeddings) -> None:
     """Put the vectors of one batch into the shard's rows from `first` on."""
     for name, (rows, values) in vectors.items():
         shard[name][first + rows.numpy()] = values.float().cpu().numpy()

@@ -1,29 +1,20 @@
-"""Train an encoder and a recommender together; what remains of both is of the same epoch."""
+"""Train an encoder and a recommender together; what remains of both is of the same epoch.
+
+`output` are the encoder's weights, in the form of those it started from.
+"""
 
 from pathlib import Path
 
 import click
 
-from stages.command import (
-    PARAMS,
-    SCRATCH,
-    device_option,
-    existing_folder,
-    output_path,
-    stage,
-    workers_option,
-)
+from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
 
 
 @stage
-@click.option("--encoder", required=True, help="a name under `encoders` in params.yaml")
+@encoder_on_a_catalogue
 @click.option("--recommender", required=True, help="a name under `recommenders` in params.yaml")
 @click.option("--seed", required=True, type=int)
-@click.option("--weights", required=True, type=existing_folder, help="that the encoder starts from")
-@click.option("--corpus", required=True, type=existing_folder)
-@click.option("--images", required=True, type=existing_folder)
 @click.option("--vectors", required=True, type=output_path, help="of users and items")
-@click.option("--output", required=True, type=output_path, help="the encoder's trained weights")
 @click.option("--curve", required=True, type=output_path, help="CSV with a row per epoch")
 @click.option(
     "--micro-batch",
@@ -38,8 +29,6 @@ from stages.command import (
     envvar="LMM4REC_CHECKPOINTING",
     help="compute activations twice instead of keeping them",
 )
-@device_option
-@workers_option
 def main(
     encoder: str,
     recommender: str,

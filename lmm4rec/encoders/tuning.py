@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from lmm4rec.encoders.trainable import Trainable, Tune
 from lmm4rec.encoders.tuning_curve import CurveRow, best_epoch, curve_row, spelled
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
+from lmm4rec.resuming import load_state, save_state
 
 # Radford et al. 2021, table 18: a shorter memory of squares than Adam's own.
 ADAM_BETAS = (0.9, 0.98)
@@ -195,7 +196,7 @@ class _Run:
         if not is_main():
             return
         if best_epoch(self.curve) == row["epoch"]:
-            _save(self._best, self.encoder.state_dict())
+            save_state(self._best, self.encoder.state_dict())
         if row["epoch"] == 0:
             return  # nothing that the next run could not have as fast
         state = {
@@ -203,12 +204,12 @@ class _Run:
             "encoder": self.encoder.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        _save(self._latest, state)
+        save_state(self._latest, state)
 
     def resume(self) -> None:
         """Go on where an earlier process stopped, if one did."""
         if self._latest.exists():
-            state = torch.load(self._latest, map_location=self.device, weights_only=True)
+            state = load_state(self._latest, self.device)
             self.curve = state["curve"]
             self.encoder.load_state_dict(state["encoder"])
             self._optimizer.load_state_dict(state["optimizer"])
@@ -222,7 +223,7 @@ class _Run:
     def finish(self) -> None:
         """The encoder with its best weights, as it was built; the scratch is needed no longer."""
         wait_for_all()  # the best epoch may only now have been written
-        best = torch.load(self._best, map_location=self.device, weights_only=True)
+        best = load_state(self._best, self.device)
         self.encoder.load_state_dict(best)
         self._trainable.finish()
         self.encoder.eval().to("cpu")
@@ -275,9 +276,3 @@ def _refuse_not_finite(losses: dict[str, float], epoch: int) -> None:
             f"training diverged in epoch {epoch} ({losses}); lower the encoder's learning_rate in "
             "params.yaml"
         )
-
-
-def _save(path: Path, state: Any) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
