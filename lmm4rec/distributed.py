@@ -51,7 +51,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that torchrun started; yields the device of this one.
 
     On CUDA each process of a machine takes the card of its own number. Where one process fails, the
-    others end with an InputError as well.
+    others end as well: InputError from the next exchange, or SystemExit when torchrun says so.
     """
     if not dist.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         yield device
@@ -192,7 +192,8 @@ def _all_together() -> Iterator[None]:
 
 
 def _end(*_: Any) -> None:
-    raise InputError(
-        "torchrun ended this process: the run was stopped, or another process failed; mend what "
-        "its own message names and start the run again"
+    # No InputError: what reads broken pictures would take any Exception for one of them.
+    raise SystemExit(
+        "Error: torchrun ended this process: the run was stopped, or another process failed; mend "
+        "what its own message names and start the run again"
     )

@@ -13,6 +13,7 @@ import torch
 from lmm4rec.catalogue import Catalogue
 from lmm4rec.corpus import read_item_ids
 from lmm4rec.downloads import file_sha256
+from lmm4rec.encoders import FAMILIES
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import decode
 from lmm4rec.errors import InputError
@@ -68,15 +69,18 @@ def test_rows_are_what_the_encoder_says_of_each_item(tmp_path: Path) -> None:
                 assert np.abs(features.matrices["text"][row] - alone.numpy()).max() < 1e-5
 
 
-def test_neither_batch_size_nor_workers_matter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_neither_batch_size_nor_workers_matter(family: str, tmp_path: Path) -> None:
     """530 items: two shards, the second begun in the middle of nowhere."""
-    encoder, project = tiny("clip"), catalogue(tmp_path, 530)
-    reference = features_of(project, encoder, batch_size=64, workers=0)
+    encoder, project = tiny(family), catalogue(tmp_path, 530)
+    config = ExtractConfig(precision="float32", fused=encoder.fused_dim is not None)
+    reference = features_of(project, encoder, 64, 0, config)
     assert len(reference.item_ids) == 530
     bytes_before = fingerprint(project / "features")
     for batch_size, workers in ((64, 2), (7, 1), (1000, 0)):
-        other = features_of(project, encoder, batch_size, workers)
-        for name in ("image", "text"):
+        other = features_of(project, encoder, batch_size, workers, config)
+        assert other.matrices.keys() == reference.matrices.keys()
+        for name in reference.matrices:
             difference = np.abs(other.matrices[name] - reference.matrices[name]).max()
             assert difference < 1e-5
             np.testing.assert_array_equal(other.present[name], reference.present[name])
