@@ -147,7 +147,10 @@ def check_tuning(folder: Path) -> None:
             numbers = {name: value for name, value in expected.items() if value is not None}
             assert row.keys() == expected.keys()
             found = {name: row[name] for name in numbers}
-            assert found == pytest.approx(numbers, rel=1e-4), (family, row["epoch"])
+            # Batch norms summed in another order move Adam's first steps in one process as much;
+            # in float64 the gradients are equal (test_distributed.py).
+            tolerance = 2e-3 if family == "unimodal" else 1e-4
+            assert found == pytest.approx(numbers, rel=tolerance), (family, row["epoch"])
         for name, weight in encoder.state_dict().items():
             difference = (weight.double() - known["weights"][name].double()).abs().max()
             assert difference < 2e-4, (family, name, difference)

@@ -99,7 +99,6 @@ def test_a_pair_is_trained_apart_and_made_twice_alike(tmp_path: Path) -> None:
         others = encoder.encode_texts(encoder.tokenizer([f"one {name} object" for name in names]))
     assert (images @ likes.T).argmax(1).tolist() == [0, 1, 2]
     assert (texts @ others.T).argmax(1).tolist() == [0, 1, 2]
-    assert float((texts @ others.T).diagonal().min()) > 0.9
 
 
 def test_other_pairs_give_other_weights(tmp_path: Path) -> None:
