@@ -85,11 +85,13 @@ def test_truncated_file(tmp_path: Path) -> None:
     assert counted.counts["unparsable_lines"] == 0  # the torn line is no line
 
 
-DAMAGED = bytearray(gzip.compress(json.dumps(review("u1", "i1")).encode()))
+DAMAGED = bytearray(gzip.compress(json.dumps(review("u1", "i1")).encode(), mtime=0))
 DAMAGED[-6] ^= 1  # in the checksum
 
 
-@pytest.mark.parametrize("content", [b"<html>moved</html>", bytes(DAMAGED)])
+@pytest.mark.parametrize(
+    "content", [b"<html>moved</html>", bytes(DAMAGED)], ids=["html", "damaged"]
+)
 def test_what_is_no_gzip(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "reviews.gz").write_bytes(content)
     with pytest.raises(InputError, match=r"reviews\.gz: not a sound gzip file"):
