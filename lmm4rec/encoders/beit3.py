@@ -37,7 +37,7 @@ from lmm4rec.errors import InputError
 VISION_POSITIONS = "beit3.encoder.embed_positions.A.weight"
 PRETRAINING_HEADS = ("mlm_head.", "mim_head.", "beit3.encoder.output_projection.")
 TINY_VOCABULARY = 1000  # entries that `Beit3.tiny` learns
-TINY_TEXT_TOKENS = 32
+TINY_TEXT_TOKENS = 64
 RETRIEVAL_HEADS = ("vision_head.weight", "language_head.weight", "logit_scale")
 
 
@@ -59,12 +59,12 @@ def large(image_pixels: int = 224) -> Beit3Config:
     )  # fmt: skip
 
 
-def tiny(vocab_size: int, max_text_tokens: int = 32) -> Beit3Config:
-    """Under a million parameters for 48-pixel pictures, to be trained from scratch."""
+def tiny(vocab_size: int, max_text_tokens: int = TINY_TEXT_TOKENS) -> Beit3Config:
+    """0.4 M parameters for 48-pixel pictures, to be trained from scratch."""
     return Beit3Config(
-        image_pixels=48, patch_pixels=8, vocab_size=vocab_size, unused_vocab_rows=0,
+        image_pixels=48, patch_pixels=12, vocab_size=vocab_size, unused_vocab_rows=0,
         max_text_tokens=max_text_tokens, text_positions=max_text_tokens + UNUSED_POSITIONS,
-        width=96, heads=4, ffn_width=384, layers=3, layer_norm_eps=1e-5,
+        width=64, heads=2, ffn_width=256, layers=3, layer_norm_eps=1e-5,
     )  # fmt: skip
 
 

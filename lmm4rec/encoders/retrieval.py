@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-CUTOFFS = (1, 5)
+CUTOFFS = (1, 5, 10)
 
 
 def retrieval_recall(images: Tensor, texts: Tensor) -> dict[str, float]:

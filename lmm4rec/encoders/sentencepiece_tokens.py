@@ -76,7 +76,8 @@ def train_sentencepiece(
 ) -> SentencePieceTokenizer:
     """A small unigram vocabulary learned from `texts`: at most `vocab_size` entries.
 
-    The same texts give the same bytes. Raises InputError where the texts are too few to learn from.
+    It folds case: a few thousand texts hold no word often enough to learn it twice. The same texts
+    give the same bytes. Raises InputError where the texts are too few to learn from.
     """
     model = io.BytesIO()
     try:
@@ -85,6 +86,7 @@ def train_sentencepiece(
             model_writer=model,
             vocab_size=vocab_size - 2,
             hard_vocab_limit=False,
+            normalization_rule_name="nmt_nfkc_cf",
             num_threads=1,
             shuffle_input_sentence=False,
             minloglevel=2,

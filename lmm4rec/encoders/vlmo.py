@@ -38,7 +38,7 @@ from lmm4rec.errors import InputError
 
 MLM_WEIGHT = 0.25
 TINY_VOCABULARY = 1000  # entries that `Vlmo.tiny` learns
-TINY_TEXT_TOKENS = 32
+TINY_TEXT_TOKENS = 64
 
 
 def base(image_pixels: int = 224) -> VlmoConfig:
@@ -71,14 +71,11 @@ def large(image_pixels: int = 224) -> VlmoConfig:
     )  # fmt: skip
 
 
-def tiny(vocab_size: int, max_text_tokens: int = 32) -> VlmoConfig:
-    """Under a million parameters for 48-pixel pictures, to be trained from scratch.
-
-    Patches are coarser than tiny BEiT-3's: a step of its objective is seven times the passes.
-    """
+def tiny(vocab_size: int, max_text_tokens: int = TINY_TEXT_TOKENS) -> VlmoConfig:
+    """0.4 M parameters for 48-pixel pictures, to be trained from scratch."""
     return VlmoConfig(
         image_pixels=48, patch_pixels=12, vocab_size=vocab_size, max_text_tokens=max_text_tokens,
-        width=96, heads=4, ffn_width=384, blocks=3, first_vl_block=2,
+        width=64, heads=2, ffn_width=256, blocks=3, first_vl_block=2,
         absolute_positions=True, relative_position_bias=False, relative_text_span=196,
         layer_scale=False, layer_norm_eps=1e-6, text_layer_norm_eps=1e-12,
     )  # fmt: skip
