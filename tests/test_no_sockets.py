@@ -30,7 +30,8 @@ from stages.finetune import main as finetune
 inputs = ["--encoder", "toy", "--weights", "data/weights/toy", "--corpus", "data/corpus/toy",
           "--images", "data/images/toy", "--workers", "0", "--device", "cpu"]
 extract([*inputs, "--output", "data/features"], standalone_mode=False)
-finetune([*inputs, "--output", "data/tuned", "--curve", "data/curve.csv"], standalone_mode=False)
+tuned = ["--output", "data/tuned", "--curve", "data/curve.csv", "--metrics", "data/recall.json"]
+finetune([*inputs, *tuned], standalone_mode=False)
 """
 
 

@@ -18,6 +18,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
+GROUPS = ("remote", "params", "metrics", "plots", "exp", "queue")  # of DVC's commands
 DVC = Path(sys.executable).parent / "dvc"
 
 
@@ -33,7 +34,7 @@ def test_make_targets_exist(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("dvc ")])
 def test_dvc_commands_and_options_exist(command: str) -> None:
     words = command.split()[1:]
-    verbs = words[:2] if words[0] in ("remote", "params", "metrics", "plots", "exp") else words[:1]
+    verbs = words[:2] if words[0] in GROUPS else words[:1]
     usage = subprocess.run([DVC, *verbs, "--help"], capture_output=True, text=True, check=True)
     for option in (word for word in words if word.startswith("--")):
         assert option in usage.stdout, (command, option)

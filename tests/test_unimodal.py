@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -28,10 +26,8 @@ from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
 from lmm4rec.encoders.unimodal import Unimodal
 from lmm4rec.encoders.unimodal_pretraining import TrainedApart, caption_pairs, word_loss
 from lmm4rec.errors import InputError
-from tests.encoder_contract import TEXTS, tiny, toy_batch, toy_pictures, worst
+from tests.encoder_contract import TEXTS, tiny, toy_batch, worst
 from tests.toy_catalogue import toy_items
-
-GOLDEN = Path(__file__).parent / "golden" / "unimodal_tiny.json"
 
 
 def small() -> Unimodal:
@@ -221,32 +217,3 @@ def test_what_is_trained_apart_is_saved_as_a_pair(tmp_path: Path) -> None:
     trained.save(tmp_path)
     pixels, _ = toy_batch(encoder)
     assert torch.equal(load_encoder(tmp_path).encode_images(pixels), encoder.encode_images(pixels))
-
-
-# ------------------------------------------------------------------------------------------- drift
-
-
-def drift_vectors() -> dict[str, list[float]]:
-    """What unimodal-tiny says of a fixed picture and sentence, its weights drawn by rule."""
-    encoder = small()
-    rng = np.random.default_rng(20240131)
-    with torch.no_grad():
-        for _, parameter in sorted(encoder.named_parameters()):
-            drawn = rng.standard_normal(parameter.shape, dtype=np.float32)
-            parameter.copy_(torch.from_numpy(np.asarray(drawn)) * 0.1)
-        pixels = encoder.image_transform(toy_pictures()[5])[None]
-        tokens = encoder.tokenizer(["A chequered RED lamp, with café lights &amp; more!"])
-        vectors = {"image": encoder.encode_images(pixels), "text": encoder.encode_texts(tokens)}
-    return {name: vector[0].tolist() for name, vector in vectors.items()}
-
-
-def test_unimodal_tiny_computes_what_it_did() -> None:
-    stored = json.loads(GOLDEN.read_text())
-    for name, vector in drift_vectors().items():
-        drift = np.abs(np.array(vector) - np.array(stored[name])).max()
-        assert drift < 1e-4, (
-            f"unimodal-tiny's {name} embedding of a fixed input moved by {drift:.2g}: cached "
-            "features are no longer what this code computes. If that is meant, raise "
-            "encoders.unimodal-tiny.revision (and encoders.unimodal-tiny.weights.revision) in "
-            f"params.yaml and write drift_vectors() to {GOLDEN.name}"
-        )
