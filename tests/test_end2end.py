@@ -310,7 +310,7 @@ class Killed(Exception):
 def test_a_killed_run_goes_on_to_the_same_result(
     tune: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = protocol(maximum_epochs=5, freeze_epochs=1, refresh_steps=2)
+    config = protocol(maximum_epochs=4, freeze_epochs=1, refresh_steps=4, batch_size=36)
 
     def run(folder: Path) -> Any:
         folder.mkdir(exist_ok=True)
