@@ -121,6 +121,7 @@ def clone(finished: Clone) -> Any:
     """The finished demo; whatever a test changed is restored afterwards."""
     yield finished
     finished.run("git", "checkout", "--", ".")
+    finished.run("git", "clean", "--force", "-d", "--quiet", "data/metrics")  # of added runs
     finished.run("dvc", "checkout")
 
 
