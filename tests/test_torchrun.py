@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from lmm4rec.catalogue import Catalogue
 from lmm4rec.distributed import is_main, rank
@@ -139,21 +140,34 @@ def tuned(family: str, scratch: Path, **changes: Any) -> tuple[Encoder, list[dic
     return encoder, tune_encoder(encoder, source(), config(**changes), scratch, CPU, 0)
 
 
+def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    """Between the weights of two encoders, each as one vector."""
+    differences = [weight.double() - second[name].double() for name, weight in first.items()]
+    return float(torch.cat([difference.flatten() for difference in differences]).norm())
+
+
+def latest(scratch: Path) -> dict[str, Tensor]:
+    """The weights after the last epoch, be it the best or not."""
+    weights: dict[str, Tensor] = torch.load(scratch / "latest.pt", weights_only=True)["encoder"]
+    return weights
+
+
 def check_tuning(folder: Path) -> None:
     for family in FAMILIES:
         encoder, curve = tuned(family, folder / f"{family}-shared", augment=family != "beit3")
         known = torch.load(folder / family, weights_only=True)
+        tolerance = 0.01 if family == "unimodal" else 1e-4
         for row, expected in zip(curve, known["curve"], strict=True):
-            numbers = {name: value for name, value in expected.items() if value is not None}
             assert row.keys() == expected.keys()
-            found = {name: row[name] for name in numbers}
-            # Batch norms summed in another order move Adam's first steps in one process as much;
-            # in float64 the gradients are equal (test_distributed.py).
-            tolerance = 2e-3 if family == "unimodal" else 1e-4
-            assert found == pytest.approx(numbers, rel=tolerance), (family, row["epoch"])
-        for name, weight in encoder.state_dict().items():
-            difference = (weight.double() - known["weights"][name].double()).abs().max()
-            assert difference < 2e-4, (family, name, difference)
+            for name, value in expected.items():
+                # A pair that nearly ties with another may change places.
+                error = 2 / 17 + 1e-6 if "recall" in name else 2e-3
+                assert row[name] == (value and pytest.approx(value, rel=2e-3, abs=error)), name
+        # Adam's first steps have the same length however small a gradient is, so that rounding
+        # moves weights; behind batch norms, a thousand times as much as elsewhere.
+        trained = latest(folder / f"{family}-shared")
+        moved = distance(tiny(family).state_dict(), known["weights"])
+        assert distance(trained, known["weights"]) < tolerance * moved, family
         checksum = torch.tensor([float(w.double().sum()) for w in encoder.state_dict().values()])
         torch.save(checksum, folder / f"{family}-{rank()}")
 
@@ -162,8 +176,9 @@ def test_tuning_of_every_family_is_that_of_one_process(tmp_path: Path) -> None:
     """Pictures varied alike or kept decoded, batches that do not divide, one broken picture, chance
     that VLMo draws."""
     for family in FAMILIES:
-        encoder, curve = tuned(family, tmp_path / f"{family}-alone", augment=family != "beit3")
-        torch.save({"weights": encoder.state_dict(), "curve": curve}, tmp_path / family)
+        alone = tmp_path / f"{family}-alone"
+        _, curve = tuned(family, alone, augment=family != "beit3")
+        torch.save({"weights": latest(alone), "curve": curve}, tmp_path / family)
     together(2, tmp_path, check_tuning, tmp_path)
     for family in FAMILIES:
         first, second = (torch.load(tmp_path / f"{family}-{number}") for number in (0, 1))

@@ -178,6 +178,7 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
     "clip-tiny": lambda: encoder_class("clip", "").tiny(WORDS),
     "beit3-tiny": lambda: encoder_class("beit3", "").tiny(WORDS),
     "vlmo-tiny": lambda: encoder_class("vlmo", "").tiny(WORDS),
+    "unimodal-tiny": lambda: encoder_class("unimodal", "").tiny(WORDS),
     "clip": vit_b_16,
     "vlmo": vlmo_base_plus,
     "beit3": beit3_base,
