@@ -115,8 +115,10 @@ def test_texts_are_pooled_as_asked(kind: str, pooling: str, tmp_path: Path) -> N
     image_folder(tmp_path / "image")
     network = text_folder(tmp_path / "text", kind)
     encoder = pair(tmp_path, pooling=pooling)
-    tokens = encoder.tokenizer(TEXTS[:8])
-    for row in range(8):
+    texts = ["a lamp", *TEXTS[:3], "", "a red lamp beside a green chair on a blue table"]
+    tokens = encoder.tokenizer(texts)
+    assert len({int(length) for length in tokens["attention_mask"].sum(1)}) > 3
+    for row in range(len(texts)):
         length = int(tokens["attention_mask"][row].sum())
         with torch.no_grad():
             hidden = network(input_ids=tokens["tokens"][row : row + 1, :length]).last_hidden_state
@@ -301,6 +303,10 @@ def test_heads_of_a_pretraining_are_left_over(folder: Path) -> None:
     tokens = expected.tokenizer(TEXTS[:4])
     with torch.no_grad():
         assert torch.equal(pair(folder).encode_texts(tokens), expected.encode_texts(tokens))
+    deeper = {"bert.encoder.layer.2.extra": torch.zeros(1)}
+    altered(folder / "text/model.safetensors", lambda state: state.update(deeper))
+    with pytest.raises(InputError, match=r"1 not part of it \(bert\.encoder\.layer\.2\.extra\)"):
+        pair(folder)
 
 
 def edit_config(folder: Path, **changes: Any) -> None:

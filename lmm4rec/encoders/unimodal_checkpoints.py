@@ -164,6 +164,7 @@ def _loaded_by_transformers(settings: Any, state: StateDict, source: str) -> nn.
     prefix = f"{network.base_model_prefix}."
     own = tuple(f"{name}." for name, _ in network.named_children() if name != "pooler")
     missing = [name for name in report["missing_keys"] if not name.startswith("pooler.")]
+    # position_ids are constants of old files, which transformers passes over from release 5 on.
     surplus = [
         name
         for name in report["unexpected_keys"]
