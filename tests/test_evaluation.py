@@ -136,15 +136,19 @@ def test_report_shows_retrieval_before_and_after_tuning(corpus: Path, tmp_path: 
     write_run(metrics, corpus, "clip/vbpr", 1, ranking_abcd())
     runs = [read_runs(metrics, "clip", "vbpr", [1])]
     (metrics / "tuning").mkdir()
-    before = {"validation_loss": 4.0, "image_to_text_recall@1": 0.1, "text_to_image_recall@5": 0.2}
-    after = {"validation_loss": 3.0, "image_to_text_recall@1": 0.25, "text_to_image_recall@5": 0.5}
+    names = ("image_to_text_recall@5", "image_to_text_recall@10", "text_to_image_recall@5")
+    before = {"validation_loss": 4.0, **dict(zip(names, (0.1, 0.3, 0.2), strict=True))}
+    after = {"validation_loss": 3.0, **dict(zip(names, (0.25, 0.4, 0.5), strict=True))}
     told = {"held_out_pairs": 113, "epochs": 10, "kept_epoch": 4, "before": before, "after": after}
     write_json(metrics / "tuning/clip.json", told)
     further = tunings_table(metrics, ["clip"])
-    row = "| clip | 113 | 4 of 10 | 0.100 → 0.250 | 0.200 → 0.500 |"
+    row = "| clip | 113 | 4 of 10 | 0.100 → 0.250 | 0.300 → 0.400 | 0.200 → 0.500 |"
     assert row in tables(runs, [], further).splitlines()
     html = page("demo", runs, [], further)
-    assert "<th>image → text R@1</th>" in html and "<td>0.200 → 0.500</td>" in html
+    assert (
+        "<th>image → text R@5</th><th>image → text R@10</th>" in html
+        and "<td>0.200 → 0.500</td>" in html
+    )
 
 
 def test_a_missing_tuning_is_named(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def tunings_table(folder: Path, encoders: Sequence[str]) -> list[Table]:
 
 def _rows(tunings: Mapping[str, dict[str, Any]]) -> list[list[str]]:
     """A row per encoder, a column per kind of recall."""
-    recalls = [name for name in next(iter(tunings.values()))["before"] if "_recall@" in name]
+    found = next(iter(tunings.values()))["before"]  # JSON's keys come in the alphabet's order
+    recalls = sorted((name for name in found if "_recall@" in name), key=_direction_and_cutoff)
     spelled = [name.replace("_to_", " → ").replace("_recall", " R") for name in recalls]
     rows = [["encoder", "held-out pairs", "kept epoch", *spelled]]
     for encoder, metrics in tunings.items():
@@ -45,3 +46,8 @@ def _rows(tunings: Mapping[str, dict[str, Any]]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _direction_and_cutoff(name: str) -> tuple[str, int]:
+    direction, _, cutoff = name.partition("@")
+    return direction, int(cutoff)
