@@ -72,6 +72,8 @@ def test_other_picture_sizes_have_more_positions():
 
 # --- small files that look like the published ones ---
 
+WIDTH = beit3.tiny(1).width  # of both tiny families
+
 
 @pytest.fixture(autouse=True)
 def small_variants(monkeypatch):
@@ -160,7 +162,7 @@ def test_beit3_pretraining_heads_beside_the_retrieval_heads_are_left_out(tmp_pat
 def test_vlmo_leftovers_of_the_checkpoint_are_adjusted(tmp_path):
     """Index buffers are recomputed; text positions laid out for 196 tokens are cut."""
     state = vlmo_state(relative=True)
-    rows = torch.randn(196, 96)
+    rows = torch.randn(196, WIDTH)
     state["text_embeddings.position_embeddings.weight"] = rows
     state["text_embeddings.position_ids"] = torch.arange(196)[None]
     state |= {
@@ -188,7 +190,7 @@ def test_a_checkpoint_serves_other_picture_sizes(tmp_path):
             load_vlmo(tmp_path, vlmo_state(relative=True), "small_relative", image_pixels),
         ):
             with torch.no_grad():
-                assert encoder.encode_images(small).shape == (2, 96)
+                assert encoder.encode_images(small).shape == (2, WIDTH)
             assert encoder.image_transform.side == image_pixels
 
 
@@ -316,8 +318,9 @@ def without(state, *parts):
         (lambda: without(beit3_state(), "layers.2."), r"fit this variant: 40 missing \(beit3\."),
         (lambda: beit3_state() | {"head.bias": torch.zeros(1)}, r"1 not part of .* \(head\.bias"),
         (
-            lambda: beit3_state() | {"vision_head.weight": torch.zeros(9, 96)},
-            r"1 of another shape \(vision_head\.weight is \[9, 96\], not \[96, 96\]\)",
+            lambda: beit3_state() | {"vision_head.weight": torch.zeros(9, WIDTH)},
+            r"1 of another shape \(vision_head\.weight is "
+            rf"\[9, {WIDTH}\], not \[{WIDTH}, {WIDTH}\]\)",
         ),
     ],
 )
