@@ -173,14 +173,14 @@ def test_unreadable_pictures_are_left_out_of_their_batch(tmp_path: Path) -> None
     pictures[12] = b"not a picture"
     encoder = tiny("clip")
     rows = np.array([10, 11, 12, 13])
-    batches = PairBatches(encoder, PicturesWithTexts(pictures, texts), rows, 0, CPU)
+    batches = PairBatches(encoder, PicturesWithTexts(pictures, texts), 0, CPU)
     for _ in ("streamed", "kept"):
         ((pixels, tokens),) = batches.batches([rows])
         assert len(pixels) == len(tokens["tokens"]) == 3
         expected = encoder.tokenizer([texts[row] for row in (10, 11, 13)])["tokens"]
         assert torch.equal(tokens["tokens"], expected)
         assert not list(batches.batches([np.array([11, 12])]))  # one pair is no batch
-        batches.keep_decoded()
+        batches.keep_decoded(rows)
     all_bad = PicturesWithTexts([b"x"] * 30, ["a text"] * 30)
     with pytest.raises(InputError, match="none of the held-out pictures can be read"):
         tune_encoder(encoder, all_bad, config(), tmp_path, CPU, 0)

@@ -32,31 +32,32 @@ class PairBatches:
         self,
         encoder: Encoder,
         source: PicturesWithTexts,
-        rows: Rows,
         workers: int,
         device: torch.device,
     ) -> None:
-        """`rows`: those that will ever be asked for, ascending."""
         self._encoder, self._source = encoder, source
-        self._rows, self._workers, self._device = rows, workers, device
+        self._workers, self._device = workers, device
         self._cache: Pair | None = None
+        self._kept = np.zeros(len(source.texts), bool)  # rows that keep_decoded went through
         self._cached_at = np.full(len(source.texts), -1)  # row of the source -> row of the cache
 
-    def keep_decoded(self) -> None:
-        """Decode every picture now, unless they are too many for memory."""
+    def keep_decoded(self, kept: Rows) -> None:
+        """Decode the pictures of these rows now, unless they are too many for memory."""
         order = [
-            self._rows[start : start + _DECODED_AT_ONCE]
-            for start in range(0, len(self._rows), _DECODED_AT_ONCE)
+            kept[start : start + _DECODED_AT_ONCE]
+            for start in range(0, len(kept), _DECODED_AT_ONCE)
         ]
         raws = (self._source.raw(rows, None) for rows in order)
-        decoded = prepared(raws, self._encoder, self._workers, torch.device("cpu"))
+        # This process only waits meanwhile, so its core takes one more worker.
+        workers = self._workers + 1 if self._workers else 0
+        decoded = prepared(raws, self._encoder, workers, torch.device("cpu"))
         parts: list[Pair] = []
         readable: list[Rows] = []
-        total, quiet = len(self._rows), not is_main()
+        total, quiet = len(kept), not is_main()
         with tqdm(total=total, unit=" pictures", desc="decoding", disable=quiet) as progress:
             for rows, batch in zip(order, decoded, strict=True):
                 pixels, tokens, inside = batch.pairs()
-                if len(pixels) and pixels[0].nbytes * len(self._rows) > _MOST_CACHED_BYTES:
+                if len(pixels) and pixels[0].nbytes * len(kept) > _MOST_CACHED_BYTES:
                     return
                 if len(pixels):
                     parts.append((pixels, tokens))
@@ -66,6 +67,7 @@ class PairBatches:
             self._cache = _joined(parts)
             known = np.concatenate(readable)
             self._cached_at[known] = np.arange(len(known))
+            self._kept[kept] = True
 
     def batches(self, order: list[Rows], augmenting_seed: int | None = None) -> Iterator[Pair]:
         """This process's part of each batch of `order`, without rows whose picture is unreadable.
@@ -74,11 +76,8 @@ class PairBatches:
         an `augmenting_seed` the pictures are varied; each row draws from (seed, row) alone.
         """
         parts = [own_part(rows) for rows in order]
-        served = (
-            self._decoded(parts, augmenting_seed)
-            if self._cache is None or augmenting_seed is not None
-            else map(self._from_cache, parts)
-        )
+        at_hand = augmenting_seed is None and all(self._kept[rows].all() for rows in parts)
+        served = map(self._from_cache, parts) if at_hand else self._decoded(parts, augmenting_seed)
         return (pair for pair in served if self._is_batch(len(pair[0])))
 
     def _is_batch(self, own_pairs: int) -> bool:

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from peft import LoraConfig
-from peft.tuners.lora import LoraModel
 from pydantic import Field
 from torch import nn
 
@@ -121,6 +119,10 @@ def parameter_depths(encoder: Encoder) -> dict[str, int]:
 
 def _adapted(encoder: Encoder, tune: TuneLora) -> Any:
     """The blocks alone are handed to peft, which takes an encoder's `config` for its own kind."""
+    # Here, since it takes seconds to import and most tuning does without.
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraModel
+
     encoder.requires_grad_(False)
     for parameter in encoder.new_parameters():
         parameter.requires_grad_(True)

