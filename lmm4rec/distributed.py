@@ -119,12 +119,15 @@ def share_of_mean(total: Tensor, count: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Give every parameter the mean of its gradients over processes; call it after `backward`."""
+    """Give every parameter the mean of its gradients over processes; call it after `backward`.
+
+    A gradient that only some processes have counts as zero in the others.
+    """
     if ranks() == 1:
         return
     waiting: list[Tensor] = []
     numbers = 0
-    for gradient in [p.grad for p in parameters if p.grad is not None]:
+    for gradient in _gradients_of_any(list(parameters)):
         if waiting and numbers + gradient.numel() > _NUMBERS_AT_ONCE:
             _average_in_place(waiting)
             waiting, numbers = [], 0
@@ -132,6 +135,23 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         numbers += gradient.numel()
     if waiting:
         _average_in_place(waiting)
+
+
+def _gradients_of_any(parameters: list[Tensor]) -> list[Tensor]:
+    """The gradients of the parameters that have one in any process; zeros where it is missing."""
+    if not parameters:
+        return []
+    have = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device)
+    counts = have.to(torch.int32)
+    with _all_together():
+        dist.all_reduce(counts)
+    found = []
+    for parameter, count in zip(parameters, counts.tolist(), strict=True):
+        if count and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if parameter.grad is not None:
+            found.append(parameter.grad)
+    return found
 
 
 def averaged(values: Tensor) -> Tensor:

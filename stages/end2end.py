@@ -1,6 +1,7 @@
 """Train an encoder and a recommender together; what remains of both is of the same epoch.
 
-`output` are the encoder's weights, in the form of those it started from.
+`output` are the encoder's weights, in the form of those it started from. By torchrun, in several
+processes that share the items of each step.
 """
 
 from pathlib import Path
@@ -51,6 +52,7 @@ def main(
     from lmm4rec.catalogue import Catalogue
     from lmm4rec.corpus import read_training_view
     from lmm4rec.devices import choose_device
+    from lmm4rec.distributed import is_main, joined
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.item_batches import ItemBatches
     from lmm4rec.encoders.tuning_curve import write_curve
@@ -92,15 +94,15 @@ def main(
     # With another device or micro-batch the last bits differ: a run goes on with its own.
     shaped_by = (sections, revision, seed, micro_batch, device)
     scratch = scratch_folder(SCRATCH, "end2end", *shaped_by, [fingerprint(file) for file in files])
-    found, history, rows = train_end_to_end(
-        trained, task, micro_batch, scratch, choose_device(device)
-    )
-    with whole_folder(vectors) as folder:
-        write_vectors(folder, found, asdict(history))
-    with whole_folder(output) as folder:
-        trained.save(folder)
-    write_curve(curve, rows)
-    shutil.rmtree(scratch)
+    with joined(choose_device(device)) as own_device:
+        found, history, rows = train_end_to_end(trained, task, micro_batch, scratch, own_device)
+        if is_main():
+            with whole_folder(vectors) as folder:
+                write_vectors(folder, found, asdict(history))
+            with whole_folder(output) as folder:
+                trained.save(folder)
+            write_curve(curve, rows)
+            shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 
-def together(ranks: int, folder: Path, function: Callable[..., None], *arguments: Any) -> None:
+def together(
+    ranks: int, folder: Path, function: Callable[..., None], *arguments: Any, start: str = "fork"
+) -> None:
     """Call `function(*arguments)`, one of a module's own, in `ranks` processes of one group.
 
     Whatever one of them raises is raised here. `folder` is empty; the processes meet in it.
+    Forked, nobody imports torch again; but numba's parallel functions need `start="spawn"`.
     """
     given = (ranks, str(folder / "meeting"), function, arguments)
-    # Forked, so that nobody imports torch again: one thread each, as data-loading workers.
-    torch.multiprocessing.start_processes(_call, given, nprocs=ranks, start_method="fork")
+    torch.multiprocessing.start_processes(_call, given, nprocs=ranks, start_method=start)
 
 
 def _call(

@@ -6,6 +6,8 @@ gradient of each embedding; then they are encoded again, in the same micro-batch
 and each micro-batch takes the gradients of its rows back into the encoder. The sum is the gradient
 of the whole step. It costs one more forward pass and holds one micro-batch's activations.
 
+Of several processes each encodes its part of a step's items, and all of them receive every row.
+
 The encoder runs in eval mode throughout, without dropout and with fixed batch norms: live rows and
 banked rows come from one function, and both passes of an item agree.
 
@@ -23,6 +25,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from lmm4rec.distributed import gather, own_part, ranks
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import Embeddings, ItemBatches, Rows, chunks, embedded
 from lmm4rec.encoders.picture_texts import Batch
@@ -46,6 +49,17 @@ class Live(NamedTuple):
         both = torch.isin(image, text), torch.isin(text, image)
         return self.embeddings["image"][both[0]], self.embeddings["text"][both[1]]
 
+    def of_all(self) -> Live:
+        """Together with what the other processes encoded, in their order; gradients come back."""
+        if ranks() > 1:
+            for embedding in self.embeddings.values():
+                if not embedding.requires_grad:  # who encoded nothing takes part all the same
+                    embedding.requires_grad_()
+        return Live(
+            {name: gather(rows) for name, rows in self.rows.items()},
+            {name: gather(embedding) for name, embedding in self.embeddings.items()},
+        )
+
 
 class LiveEncoder:
     """Some modalities of an encoder, in micro-batches of at most `micro_batch` items."""
@@ -66,8 +80,10 @@ class LiveEncoder:
         self._widths = {name: widths[name] or 0 for name in self.modalities}
 
     def served(self, items: ItemBatches, steps: Iterable[Rows]) -> Iterator[list[MicroBatch]]:
-        """The micro-batches of each step's distinct items, decoded some ahead."""
-        plan = [[rows[start:stop] for start, stop in self._parts(rows)] for rows in steps]
+        """This process's micro-batches of each step's distinct items, decoded some ahead."""
+        plan = [
+            [rows[start:stop] for start, stop in self._parts(rows)] for rows in map(own_part, steps)
+        ]
         batches = items.batches(rows for parts in plan for rows in parts)
         for parts in plan:
             served = islice(batches, len(parts))
@@ -86,7 +102,7 @@ class LiveEncoder:
 
     def send_back(self, parts: list[MicroBatch], live: Live) -> None:
         """After the loss's `backward`: take the embeddings' gradients into the encoder."""
-        if len(parts) == 1:
+        if len(parts) <= 1:
             return  # the graph reached that far
         gradients = {name: leaf.grad for name, leaf in live.embeddings.items()}
         begun = dict.fromkeys(gradients, 0)
@@ -106,9 +122,10 @@ class LiveEncoder:
     def all(self, items: ItemBatches, item_ids: pa.Array) -> Features:
         """Every item's embeddings, [N, D] a modality; zeros and a flag where it has none."""
         every = np.arange(len(items))
-        parts = [every[start:stop] for start, stop in self._parts(every)]
-        found = [self._embedded(one.batch) for [one] in self.served(items, parts)]
-        live = self._joined(found, [torch.from_numpy(part) for part in parts])
+        own = own_part(every)
+        parts = [own[start:stop] for start, stop in self._parts(own)]
+        found = [self._embedded(batch) for batch in items.batches(parts)]
+        live = self._joined(found, [torch.from_numpy(part) for part in parts]).of_all()
         matrices, present = {}, {}
         for name, rows in live.rows.items():
             whole = live.embeddings[name].new_zeros(len(items), self._widths[name])

@@ -22,24 +22,24 @@ class JointLoss:
     def __init__(self, encoder: LiveEncoder, model: Recommender, alignment_weight: float) -> None:
         self._encoder, self._model, self._weight = encoder, model, alignment_weight
 
-    def backward(self, triples: Triple, parts: list[MicroBatch]) -> Losses:
+    def backward(self, triples: Triple, parts: list[MicroBatch] | None) -> Losses:
         """Add the step's gradient to both; `parts` hold the distinct items [R] of the triples.
 
-        Without parts the recommender alone, on the bank. Returns the terms, which add up to the
-        loss.
+        None: the recommender alone, on the bank. Returns the terms, which add up to the loss.
+        Of several processes each gives its part of the items, and computes the whole loss.
         """
-        if not parts:
+        if parts is None:
             terms = self._model.losses(*triples)
             _sum(terms).backward()  # type: ignore[no-untyped-call]
         else:
-            live = self._encoder.encode(parts)
-            # What several processes encoded would be gathered here, with its gradient.
+            own = self._encoder.encode(parts)
+            live = own.of_all()
             with self._model.content.live(live.rows, live.embeddings):
                 terms = self._model.losses(*triples)
             if self._weight > 0:
                 terms = {**terms, ALIGNMENT: self._weight * self._alignment(live)}
             _sum(terms).backward()  # type: ignore[no-untyped-call]
-            self._encoder.send_back(parts, live)
+            self._encoder.send_back(parts, own)
         return {name: term.detach() for name, term in terms.items()}
 
     def _alignment(self, live: Live) -> Tensor:

@@ -14,6 +14,10 @@
 - Validation as in ordinary training, on the fresh bank. The best epoch's encoder and vectors are
   what remains, both of the same moment.
 
+Processes that torchrun started share the items of each step and of the bank (`distributed.py`);
+each has a copy of the recommender and trains it on all triples, to the very same weights. The
+result is that of one process, but for rounding.
+
 Memory: the bank; one micro-batch's activations; encoder and recommender four times over; the
 decoded pictures of a step. Time of a step: three forward passes of its items, four where they do
 not fit into one micro-batch.
@@ -22,8 +26,9 @@ not fit into one micro-batch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmm4rec.corpus import TrainingView
+from lmm4rec.distributed import (
+    average_gradients,
+    averaged,
+    is_main,
+    numbers_of_all,
+    wait_for_all,
+)
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import ItemBatches
 from lmm4rec.encoders.trainable import Trainable
@@ -91,7 +103,8 @@ def train_end_to_end(
         run.resume(savepoint)
         while not run.is_over:
             run.epoch()
-            savepoint.save_if_due(run.state)
+            if is_main():
+                savepoint.save_if_due(run.state)
     except torch.OutOfMemoryError:
         raise InputError(
             f"{device}: memory ran out with {micro_batch} items encoded at once; set "
@@ -158,12 +171,13 @@ class _Run:
         steps = list(self._sampler.epoch(number, self._config.batch_size))
         self._model.train()
         totals: dict[str, Tensor] = {}
-        served = iter([[]] * len(steps)) if is_frozen else self._served(steps)
-        for done, triples in enumerate(
-            tqdm(steps, unit=" steps", desc=f"epoch {number}", mininterval=1.0, disable=is_frozen),
-            start=1,
-        ):
-            terms = self._step(triples, next(served))
+        served = repeat(None) if is_frozen else self._served(steps)
+        shown = tqdm(
+            zip(steps, served, strict=False), f"epoch {number}", len(steps), unit=" steps",
+            mininterval=1.0, disable=is_frozen or not is_main(),
+        )  # fmt: skip
+        for done, (triples, parts) in enumerate(shown, start=1):
+            terms = self._step(triples, parts)
             for name, term in terms.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self._device)) + term
             every = self._config.refresh_steps
@@ -171,17 +185,18 @@ class _Run:
                 self._refresh()
         return finite_means(totals, len(steps), number, ADVICE)
 
-    def _served(self, steps: list[Triples]) -> Any:
+    def _served(self, steps: list[Triples]) -> Iterator[list[MicroBatch]]:
         items = [np.unique(np.concatenate([t.positives, t.negatives])) for t in steps]
         return self._encoder.served(self._task.items, [rows.astype(np.int64) for rows in items])
 
-    def _step(self, triples: Triples, parts: list[MicroBatch]) -> dict[str, Tensor]:
-        """One step of the recommender, and of the encoder where there are items to encode."""
+    def _step(self, triples: Triples, parts: list[MicroBatch] | None) -> dict[str, Tensor]:
+        """One step of the recommender, and of the encoder unless it is frozen."""
         self._model_optimizer.zero_grad(set_to_none=True)
         self._encoder_optimizer.zero_grad(set_to_none=True)
         terms = self._loss.backward(on_device(triples, self._device), parts)
+        average_gradients(self._model.parameters())  # alike but for rounding, now in every bit
         self._model_optimizer.step()
-        if parts:
+        if parts is not None:
             self._step_encoder()
         return terms
 
@@ -191,6 +206,7 @@ class _Run:
         for group in self._encoder_optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, self._encoder_steps / max(warmup, 1))
         trained = [p for group in self._encoder_optimizer.param_groups for p in group["params"]]
+        average_gradients(trained)
         torch.nn.utils.clip_grad_norm_(trained, self._task.encoder_config.gradient_norm)
         self._encoder_optimizer.step()
 
@@ -210,7 +226,10 @@ class _Run:
 
     def _validate(self, number: int) -> None:
         users, items = finite(self._model.vectors(), number)
-        if self.history.note(number, self._validator.recall(users, items)):
+        recall = torch.tensor(self._validator.recall(users, items), dtype=torch.float64)
+        # The mean, so that all processes choose the same epoch and stop at the same one.
+        is_best = self.history.note(number, float(averaged(recall.to(self._device))))
+        if is_best and is_main():
             encoder = self._encoder.encoder.state_dict()
             save_state(self._best, {"encoder": encoder, "users": users, "items": items})
 
@@ -230,6 +249,12 @@ class _Run:
     def resume(self, savepoint: Savepoint) -> None:
         """Go on where an earlier process stopped, if one did."""
         state = savepoint.load(self._device)
+        found = numbers_of_all(0 if state is None else len(state["curve"]), self._device)
+        if len(set(found)) > 1:
+            raise InputError(
+                f"{self._best.parent}: only some processes of this run find what was saved in it; "
+                "let all machines share the project's folder"
+            )
         if state is None:
             return
         self._encoder.encoder.load_state_dict(state["encoder"])
@@ -254,7 +279,9 @@ class _Run:
 
     def finish(self) -> Vectors:
         """The encoder as it was built, with the weights of the best epoch; its vectors."""
+        wait_for_all()  # the best epoch may only now have been written
         best = load_state(self._best, self._device)
+        wait_for_all()  # nobody removes it before all have read it
         encoder = self._encoder.encoder
         encoder.load_state_dict(best["encoder"])
         self._trainable.finish()
