@@ -23,8 +23,8 @@ def tables(
             f"over seeds), Holm-Bonferroni over {len(comparisons)} comparisons:"
         )
         parts.append(comparisons_table(comparisons))
-    for table in further:
-        parts += [table.about, _table(table.rows, table.n_words)]
+    for one in further:
+        parts += [one.about, table(one.rows, one.n_words)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -32,10 +32,10 @@ def results_table(runs: Sequence[Runs]) -> str:
     metrics = shown_metrics(runs)
     rows = [["recommender", "features", *metrics]]
     rows += [
-        [run.recommender, run.features, *(_spread(run.values("test", name)) for name in metrics)]
+        [run.recommender, run.features, *(spread(run.values("test", name)) for name in metrics)]
         for run in runs
     ]
-    return _table(rows, n_words=2)
+    return table(rows, n_words=2)
 
 
 def comparisons_table(comparisons: Sequence[Comparison]) -> str:
@@ -51,16 +51,16 @@ def comparisons_table(comparisons: Sequence[Comparison]) -> str:
         ]
         for c in comparisons
     ]
-    return _table(rows, n_words=2)
+    return table(rows, n_words=2)
 
 
-def _table(rows: Sequence[Sequence[str]], n_words: int) -> str:
+def table(rows: Sequence[Sequence[str]], n_words: int) -> str:
     """GitHub's table syntax: the first `n_words` columns are words, the rest numbers."""
     rule = ["---"] * n_words + ["---:"] * (len(rows[0]) - n_words)
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
-def _spread(values: np.ndarray) -> str:
+def spread(values: np.ndarray) -> str:
     if len(values) < 2:
         return f"{values.mean():.4f}"
     return f"{values.mean():.4f} ± {values.std(ddof=1):.4f}"
