@@ -39,7 +39,9 @@ def project(tmp_path: Path) -> Path:
     write_table(table, tmp_path / "data/corpus/toy/interactions.parquet")
     params = YAML(typ="safe").load((toy.ROOT / "params.yaml").read_text())
     toy_section = YAML(typ="safe").load(toy.PARAMS)["encoders"]["toy"]
-    end2end = {"batch_size": 32, "maximum_epochs": 4, "freeze_epochs": 1}
+    end2end = {
+        "batch_size": 32, "maximum_epochs": 4, "freeze_epochs": 1, "alignment_weight": 0.1,
+    }  # fmt: skip
     write(tmp_path, {
         "encoders": {"toy": toy_section | {"end2end": params["encoders"]["clip-tiny"]["end2end"]}},
         "recommenders": params["recommenders"],
