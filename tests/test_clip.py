@@ -17,12 +17,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from lmm4rec.encoders import clip_checkpoints, load_encoder
 from lmm4rec.encoders.clip import Clip, ClipConfig, sigmoid_loss, tiny
 from lmm4rec.encoders.clip_checkpoints import published_clip
 from lmm4rec.encoders.clip_network import ClipTokenizer, blocks_by_depth, build_network
+from lmm4rec.encoders.received_files import ReceivedFiles
 from lmm4rec.errors import InputError
 from tests.encoder_contract import toy_batch, worst
 
@@ -168,10 +169,14 @@ def test_models_of_other_kinds_are_refused(changes: dict, message: str) -> None:
 # -------------------------------------------------------------------------- where weights come from
 
 
+def received(folder: Path) -> ReceivedFiles:
+    return ReceivedFiles(folder, folder / "sums")
+
+
 def test_local_file_of_a_tag(registry: None, tmp_path: Path) -> None:
     network, path = network_and_file(tmp_path, small_model())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    encoder = published_clip("Small-quickgelu", "openai", path, digest, tmp_path)
+    encoder = published_clip("Small-quickgelu", "openai", path, digest, received(tmp_path))
     pixels, _ = toy_batch(encoder)
     with torch.no_grad():
         assert torch.equal(encoder.model.encode_image(pixels), network.encode_image(pixels))
@@ -184,12 +189,12 @@ def test_local_file_of_a_tag(registry: None, tmp_path: Path) -> None:
 def test_activation_mismatch_raises(registry: None, tmp_path: Path) -> None:
     _, path = network_and_file(tmp_path, small_model())
     with pytest.raises(InputError, match=r"Small / openai.*trained with QuickGELU.*computes GELU"):
-        published_clip("Small", "openai", path, None, tmp_path)
+        published_clip("Small", "openai", path, None, received(tmp_path))
 
 
 def test_published_activation_mismatch_raises_before_any_download(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ViT-B-16 / openai.*QuickGELU.*with -quickgelu"):
-        published_clip("ViT-B-16", "openai", None, None, tmp_path)
+        published_clip("ViT-B-16", "openai", None, None, received(tmp_path))
 
 
 def openai_archive(folder: Path, network: torch.nn.Module) -> Path:
@@ -225,7 +230,7 @@ def test_openai_archive(registry: None, tmp_path: Path) -> None:
     network, _ = network_and_file(tmp_path, small_model())
     state = {name: x.clone() for name, x in network.state_dict().items()}
     path = openai_archive(tmp_path, network)
-    encoder = published_clip("Small-quickgelu", "openai", path, None, tmp_path)
+    encoder = published_clip("Small-quickgelu", "openai", path, None, received(tmp_path))
     for name, values in encoder.model.state_dict().items():
         assert values.dtype == torch.float32
         assert torch.equal(values, state[name].half().float()), name
@@ -236,7 +241,7 @@ def test_folder_with_a_config(tmp_path: Path) -> None:
     preprocess = {"mean": [0.1, 0.2, 0.3], "resize_mode": "squash"}
     content = {"model_cfg": small_model(), "preprocess_cfg": preprocess}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(content))
-    encoder = published_clip(None, None, tmp_path, None, tmp_path)
+    encoder = published_clip(None, None, tmp_path, None, received(tmp_path))
     assert encoder.config.preprocess["mean"] == [0.1, 0.2, 0.3]
     assert encoder.config.preprocess["size"] == 32
     assert "CenterCrop" not in repr(encoder.image_transform)
@@ -254,11 +259,22 @@ def test_mirror_folder_replaces_the_hub(
     monkeypatch.setenv("LMM4REC_MIRROR", str(tmp_path / "mirror"))
     tag = None if named.startswith("hf-hub:") else "openai"
     with pytest.raises(InputError, match=r"small\.openai: holds none of .*LMM4REC_MIRROR"):
-        published_clip(named, tag, None, None, tmp_path)
+        published_clip(named, tag, None, None, received(tmp_path))
     _, path = network_and_file(tmp_path, small_model())
     shutil.copy(path, repository / "open_clip_model.safetensors")
     (repository / "open_clip_config.json").write_text(json.dumps({"model_cfg": small_model()}))
-    assert published_clip(named, tag, None, None, tmp_path).image_dim == 16
+    files = received(tmp_path)
+    assert published_clip(named, tag, None, None, files).image_dim == 16
+    [entry] = files.files
+    assert entry["source"] == "someone/small.openai/open_clip_model.safetensors"
+    assert entry["bytes"] == path.stat().st_size
+    files.remember()
+    published_clip(named, tag, None, None, received(tmp_path))
+    state = load_file(path)
+    save_file({name: x + 1 for name, x in state.items()}, repository / path.name)
+    shutil.move(repository / path.name, repository / "open_clip_model.safetensors")
+    with pytest.raises(InputError, match=r"small\.openai/open_clip_model.*first fetched"):
+        published_clip(named, tag, None, None, received(tmp_path))
 
 
 def test_silent_hub_is_one_sentence(tmp_path: Path) -> None:
@@ -267,7 +283,9 @@ def test_silent_hub_is_one_sentence(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from lmm4rec.encoders.clip_checkpoints import published_clip\n"
         "from lmm4rec.errors import InputError\n"
-        "try: published_clip('ViT-B-16-quickgelu', 'openai', None, None, Path('.'))\n"
+        "from lmm4rec.encoders.received_files import ReceivedFiles\n"
+        "files = ReceivedFiles(Path('.'), Path('sums'))\n"
+        "try: published_clip('ViT-B-16-quickgelu', 'openai', None, None, files)\n"
         "except InputError as error: print(error)\n"
     )
     environment = os.environ | {
@@ -300,7 +318,7 @@ def test_wrong_names_and_files(registry: None, tmp_path: Path) -> None:
     ]
     for arguments, message in cases:
         with pytest.raises(InputError, match=message):
-            published_clip(*arguments, tmp_path)
+            published_clip(*arguments, received(tmp_path))
 
 
 def test_weights_of_another_architecture(registry: None, tmp_path: Path) -> None:
@@ -309,7 +327,7 @@ def test_weights_of_another_architecture(registry: None, tmp_path: Path) -> None
     with pytest.raises(
         InputError, match=r"does not fit.*visual\.positional_embedding is \[10, 32\]"
     ):
-        published_clip("Small-quickgelu", "openai", path, None, tmp_path)
+        published_clip("Small-quickgelu", "openai", path, None, received(tmp_path))
 
 
 def test_pickled_code_is_not_run(registry: None, tmp_path: Path) -> None:
@@ -320,5 +338,5 @@ def test_pickled_code_is_not_run(registry: None, tmp_path: Path) -> None:
     path = tmp_path / "evil.pt"
     torch.save({"state_dict": Evil()}, path)
     with pytest.raises(InputError, match=r"evil\.pt"):
-        published_clip("Small-quickgelu", "openai", path, None, tmp_path)
+        published_clip("Small-quickgelu", "openai", path, None, received(tmp_path))
     assert not (tmp_path / "touched").exists()

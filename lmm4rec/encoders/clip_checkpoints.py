@@ -7,7 +7,6 @@ weights were trained with, and an architecture that computes something else is r
 from __future__ import annotations
 
 import json
-import logging
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +20,12 @@ from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from lmm4rec.downloads import fetch, file_sha256
+from lmm4rec.downloads import fetch
 from lmm4rec.encoders.checkpoints import StateDict, load_exactly, read_checkpoint
 from lmm4rec.encoders.clip import Clip, ClipConfig
 from lmm4rec.encoders.clip_network import ClipTokenizer, Settings
 from lmm4rec.encoders.hub import hub_file, hub_tokenizer
+from lmm4rec.encoders.received_files import ReceivedFiles
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json
 
@@ -35,8 +35,6 @@ _WEIGHTS_NAMES = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
 # Numbers that OpenAI's archives hold beside the weights.
 _ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Published:
@@ -44,6 +42,7 @@ class Published:
 
     config: ClipConfig
     weights: Path
+    origin: str | None  # where others find the weights; None for a person's own
     tokenizer: Path | None  # a transformers tokenizer; None for CLIP's own
     source: str  # for messages
 
@@ -53,21 +52,21 @@ def published_clip(
     pretrained: str | None,
     path: Path | None,
     sha256: str | None,
-    scratch: Path,
+    received: ReceivedFiles,
 ) -> Clip:
     """A published model as an encoder, in eval mode, float32, on CPU.
 
     Named by architecture and tag, whose weights come from the hub or from the file `path`; or by
     `hf-hub:owner/name` alone; or by a folder `path` with open_clip_config.json alone. `sha256` is
-    checked against the weights file. Files that have an address are fetched into `scratch`.
+    checked against the weights file, or what its address gave before; `received` records it.
     """
     if architecture is None:
         found = _in_folder(path)
     elif architecture.startswith(HUB_PREFIX):
         found = _on_hub(architecture, pretrained, path)
     else:
-        found = _by_tag(architecture, pretrained, path, scratch)
-    _check_sum(found.weights, sha256)
+        found = _by_tag(architecture, pretrained, path, received.scratch)
+    received.note(found.weights, found.origin, sha256)
     tokenizer = ClipTokenizer(found.config.model["text_cfg"], found.tokenizer)
     encoder = Clip(found.config, tokenizer, found.source)
     state = _state(found.weights, encoder, found.source)
@@ -92,8 +91,11 @@ def _by_tag(architecture: str, tag: str | None, path: Path | None, scratch: Path
     source = f"{architecture} / {tag}"
     _refuse_other_activation(model, bool(facts.get("quick_gelu")), source)
     config = _config(model, facts)
-    weights = path if path is not None else _download(facts, source, scratch)
-    return Published(config, weights, _tokenizer_folder(model, weights), source)
+    if path is not None:
+        weights, origin = path, None
+    else:
+        weights, origin = _download(facts, source, scratch)
+    return Published(config, weights, origin, _tokenizer_folder(model, weights), source)
 
 
 def _on_hub(architecture: str, tag: str | None, path: Path | None) -> Published:
@@ -104,7 +106,7 @@ def _on_hub(architecture: str, tag: str | None, path: Path | None) -> Published:
     repository = architecture.removeprefix(HUB_PREFIX)
     config = hub_file(repository, (CONFIG_NAME,))
     weights = hub_file(repository, _WEIGHTS_NAMES)
-    return _with_config(config, weights, architecture)
+    return _with_config(config, weights, f"{repository}/{weights.name}", architecture)
 
 
 def _in_folder(path: Path | None) -> Published:
@@ -116,16 +118,16 @@ def _in_folder(path: Path | None) -> Published:
     files = sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))
     if len(files) != 1:
         raise InputError(f"{path}: holds {len(files)} weights files; leave exactly one in it")
-    return _with_config(path / CONFIG_NAME, files[0], str(path))
+    return _with_config(path / CONFIG_NAME, files[0], None, str(path))
 
 
-def _with_config(path: Path, weights: Path, source: str) -> Published:
+def _with_config(path: Path, weights: Path, origin: str | None, source: str) -> Published:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
         raise InputError(f"{path}: has no `model_cfg`; give the file that open_clip wrote")
     model = content["model_cfg"]
     config = _config(model, content.get("preprocess_cfg") or {})
-    return Published(config, weights, _tokenizer_folder(model, weights), source)
+    return Published(config, weights, origin, _tokenizer_folder(model, weights), source)
 
 
 def _config(model: Settings, preprocess: Settings) -> ClipConfig:
@@ -176,29 +178,19 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _check_sum(weights: Path, expected: str | None) -> None:
-    if not weights.is_file():
-        raise InputError(f"{weights}: there is no such file; correct `path`, or set it to null")
-    found = file_sha256(weights)
-    log.info("weights %s, SHA-256 %s", weights.name, found)
-    if expected is not None and found != expected.lower():
-        raise InputError(
-            f"{weights}: the file's SHA-256 is {found}, not the {expected} of params.yaml; fetch "
-            "it again, or look into it and pin the new sum"
-        )
-
-
-def _download(facts: Settings, source: str, scratch: Path) -> Path:
+def _download(facts: Settings, source: str, scratch: Path) -> tuple[Path, str]:
+    """The weights file and its public address."""
     hub = facts.get("hf_hub")
     if hub:
         repository, _, name = hub.rpartition("/")
         names = (f"{Path(name).stem}.safetensors", name) if name else _WEIGHTS_NAMES
-        return hub_file(repository, names)
+        weights = hub_file(repository, names)
+        return weights, f"{repository}/{weights.name}"
     if not facts.get("url"):
         raise InputError(f"{source}: open_clip knows no address of these weights; set `path`")
     destination = scratch / Path(facts["url"]).name
     fetch(facts["url"], destination)
-    return destination
+    return destination, facts["url"]
 
 
 def _tokenizer_folder(model: Settings, weights: Path) -> Path | None:

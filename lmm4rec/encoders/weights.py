@@ -60,7 +60,7 @@ class OpenClipWeights(Weights):
 
         path = None if self.path is None else Path(self.path)
         return published_clip(
-            self.architecture, self.pretrained, path, self.sha256, workshop.scratch
+            self.architecture, self.pretrained, path, self.sha256, workshop.received
         )
 
 
