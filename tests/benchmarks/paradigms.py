@@ -1,6 +1,6 @@
 """An encoder frozen, fine-tuned or trained end to end, and what each modality brings, on the demo:
 
-    python -m tests.benchmarks.paradigms [--recommenders vbpr mgcn] [--seeds 5]
+    python -m tests.benchmarks.paradigms [--recommenders vbpr] [--seeds 5] [--set KEY=VALUE ...]
 
 Runs the pipeline (`dvc exp run`, in place: params.yaml is changed) once per set of modalities that
 the recommenders read, and prints a table: mean ± standard deviation over seeds of ndcg@20 on the
@@ -30,14 +30,15 @@ METRIC = "ndcg@20"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--recommenders", nargs="+", default=["vbpr", "mgcn"])
+    parser.add_argument("--recommenders", nargs="+", default=["vbpr"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--modalities", nargs="+", default=MODALITIES)
+    parser.add_argument("--set", nargs="+", default=[], help="further changes of params.yaml")
     arguments = parser.parse_args()
     seeds = list(range(1, arguments.seeds + 1))
     found = {}
     for modalities in arguments.modalities:
-        run_pipeline(modalities, arguments.recommenders, seeds)
+        run_pipeline(modalities, arguments.recommenders, seeds, arguments.set)
         for name in arguments.recommenders:
             found[name, modalities] = [read_runs(METRICS, f, name, seeds) for f in PARADIGMS]
     ids = read_runs(METRICS, "none", "bpr", seeds)
@@ -45,7 +46,9 @@ def main() -> None:
     print(results(found))
 
 
-def run_pipeline(modalities: str, recommenders: list[str], seeds: list[int]) -> None:
+def run_pipeline(
+    modalities: str, recommenders: list[str], seeds: list[int], further: list[str]
+) -> None:
     changes = {
         "run.datasets": "[demo]",
         "run.encoders": f"[{ENCODER}]",
@@ -59,7 +62,8 @@ def run_pipeline(modalities: str, recommenders: list[str], seeds: list[int]) -> 
         "run.end2end_recommenders": f"[{','.join(recommenders)}]",
     }
     changes |= {f"recommenders.{name}.modalities": f"[{modalities}]" for name in recommenders}
-    set_all = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
+    assignments = [f"{key}={value}" for key, value in changes.items()] + further
+    set_all = [part for assignment in assignments for part in ("-S", assignment)]
     subprocess.run([sys.executable, "-m", "dvc", "exp", "run", *set_all], check=True)
 
 
