@@ -181,6 +181,8 @@ def test_unreadable_pictures_are_left_out_of_their_batch(tmp_path: Path) -> None
         assert torch.equal(tokens["tokens"], expected)
         assert not list(batches.batches([np.array([11, 12])]))  # one pair is no batch
         batches.keep_decoded(rows)
+    ((pixels, _),) = batches.batches([np.array([14, 15])])  # rows that were not kept
+    assert len(pixels) == 2
     all_bad = PicturesWithTexts([b"x"] * 30, ["a text"] * 30)
     with pytest.raises(InputError, match="none of the held-out pictures can be read"):
         tune_encoder(encoder, all_bad, config(), tmp_path, CPU, 0)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lmm4rec.distributed import is_main, numbers_of_all, own_part
 from lmm4rec.encoders.base import Encoder, TextBatch
+from lmm4rec.encoders.item_batches import chunks
 from lmm4rec.encoders.picture_texts import PicturesWithTexts, prepared
 
 Rows = NDArray[np.int64]
@@ -43,10 +44,7 @@ class PairBatches:
 
     def keep_decoded(self, kept: Rows) -> None:
         """Decode the pictures of these rows now, unless they are too many for memory."""
-        order = [
-            kept[start : start + _DECODED_AT_ONCE]
-            for start in range(0, len(kept), _DECODED_AT_ONCE)
-        ]
+        order = [kept[start:stop] for start, stop in chunks(len(kept), _DECODED_AT_ONCE)]
         raws = (self._source.raw(rows, None) for rows in order)
         # This process only waits meanwhile, so its core takes one more worker.
         workers = self._workers + 1 if self._workers else 0
