@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
+from lmm4rec.adam import Adam
 from lmm4rec.corpus import TrainingView
 from lmm4rec.devices import use_one_thread_if_small
 from lmm4rec.errors import InputError
@@ -141,18 +142,15 @@ def score(model: NeighbourhoodModel, view: TrainingView) -> SparseScores:
     return SparseScores(view.user_ids, view.item_ids, model.scores())
 
 
-def begin_epoch(
-    model: Recommender, optimizer: torch.optim.Optimizer, seed: int, epoch: int
-) -> None:
+def begin_epoch(model: Recommender, optimizer: Adam, seed: int, epoch: int) -> None:
     """What changes from epoch to epoch: the model's draws and its learning rate."""
     model.begin_epoch(np.random.default_rng([seed, epoch]))
-    for group in optimizer.param_groups:
-        group["lr"] = model.config.learning_rate * model.learning_rate_factor(epoch)
+    optimizer.learning_rate = model.config.learning_rate * model.learning_rate_factor(epoch)
 
 
 def _run_epoch(
     model: Recommender,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     sampler: TripleSampler,
     epoch: int,
     config: TrainingConfig,
@@ -164,7 +162,7 @@ def _run_epoch(
     n_batches = 0
     for triples in sampler.epoch(epoch, config.batch_size):
         terms = model.losses(*on_device(triples, device))
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         n_batches += 1
@@ -192,11 +190,9 @@ def finite_means(
     return means
 
 
-def adam(model: Recommender) -> torch.optim.Adam:
+def adam(model: Recommender) -> Adam:
     config: TrainedConfig = model.config
-    return torch.optim.Adam(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    return Adam(model.parameters(), config.learning_rate, config.weight_decay)
 
 
 def copied(vectors: tuple[Tensor, Tensor], view: TrainingView) -> Vectors:

@@ -19,7 +19,7 @@ from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path,
 @click.option("--curve", required=True, type=output_path, help="CSV with a row per epoch")
 @click.option(
     "--micro-batch",
-    default=512,
+    default=1024,
     envvar="LMM4REC_MICRO_BATCH",
     type=click.IntRange(min=1),
     help="items encoded at once; lower it if memory runs out",

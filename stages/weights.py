@@ -14,6 +14,7 @@ from stages.command import PARAMS, SCRATCH, device_option, output_path, stage, w
 @workers_option
 def main(encoder: str, output: Path, device: str, workers: int) -> None:
     import shutil
+    from functools import partial
 
     from lmm4rec.devices import choose_device
     from lmm4rec.encoders.received_files import SOURCES_FILE, ReceivedFiles
@@ -24,7 +25,8 @@ def main(encoder: str, output: Path, device: str, workers: int) -> None:
     weights = read_weights(PARAMS, encoder)
     scratch = scratch_folder(SCRATCH, "weights", weights.model_dump(mode="json"))
     received = ReceivedFiles(scratch, SCRATCH / "sums")
-    corpus = (captioned_pictures, other_captions)
+    # This process only waits meanwhile, so its core takes one more worker.
+    corpus = (partial(captioned_pictures, processes=workers + 1), other_captions)
     made = weights.make(Workshop(scratch, choose_device(device), workers, *corpus, received))
     with whole_folder(output) as folder:
         made.save(folder)

@@ -1,7 +1,8 @@
-"""Runs a function in several processes at once that exchange tensors as those of torchrun do."""
+"""Runs a function or a stage in several processes that share the work; compares what comes out."""
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from torch import Tensor
 
 
 def together(
@@ -32,3 +34,21 @@ def _call(
     dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=ranks)
     function(*arguments)
     dist.destroy_process_group()
+
+
+def torchrun(command: list[str]) -> list[str]:
+    """The command of a stage, begun by a Python, in two processes."""
+    start, rest = command[0], command[1:]
+    return [start, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *rest]
+
+
+def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    """Between the weights of two encoders, each as one vector."""
+    differences = [weight.double() - second[name].double() for name, weight in first.items()]
+    return float(torch.cat([difference.flatten() for difference in differences]).norm())
+
+
+def curve_numbers(path: Path) -> list[list[float]]:
+    """A curve's rows; an empty cell is NaN."""
+    with path.open() as stream:
+        return [[float(cell or "nan") for cell in row.values()] for row in csv.DictReader(stream)]

@@ -26,6 +26,7 @@ def words(text: str) -> set[str]:
 def test_pre_training_pairs_are_reproducible_and_prefix_stable() -> None:
     first = list(captioned_pictures(30, seed=4))
     assert list(captioned_pictures(20, seed=4)) == first[:20]
+    assert list(captioned_pictures(30, seed=4, processes=2)) == first
     assert list(captioned_pictures(20, seed=5)) != first[:20]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from lmm4rec.resuming import Savepoint
 from lmm4rec.vectors import Vectors, read_vectors
 from tests import toy_catalogue as toy
 from tests.encoder_contract import tiny
-from tests.processes import together
+from tests.processes import curve_numbers, distance, together, torchrun
 from tests.test_end2end_stage import COMMAND, OUTPUTS, project
-from tests.test_torchrun import distance, one_thread, torchrun
+from tests.test_torchrun import one_thread
 from tests.toy_end2end import CPU, protocol, task
 
 __all__ = ["one_thread", "project"]  # fixtures
@@ -84,7 +83,7 @@ def test_the_result_is_that_of_one_process(tmp_path: Path, one_thread: None) -> 
 def test_a_stage_gives_the_curve_of_one_process(project: Path, one_thread: None) -> None:
     done = toy.run(project, COMMAND)
     assert done.returncode == 0, done.stderr
-    alone, curve = read_vectors(project / OUTPUTS[0]), rows(project)
+    alone, curve = read_vectors(project / OUTPUTS[0]), curve_numbers(project / OUTPUTS[2])
     done = toy.run(project, torchrun(COMMAND))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("best of 4 epochs") == 1
@@ -92,13 +91,7 @@ def test_a_stage_gives_the_curve_of_one_process(project: Path, one_thread: None)
     shared = read_vectors(project / OUTPUTS[0])
     assert isinstance(alone, Vectors) and isinstance(shared, Vectors)
     np.testing.assert_allclose(shared.items, alone.items, atol=2e-3)
-    np.testing.assert_allclose(rows(project), curve, rtol=5e-3)
-
-
-def rows(project: Path) -> list[list[float]]:
-    """The curve's numbers; an empty cell is NaN."""
-    with (project / OUTPUTS[2]).open() as stream:
-        return [[float(cell or "nan") for cell in row.values()] for row in csv.DictReader(stream)]
+    np.testing.assert_allclose(curve_numbers(project / OUTPUTS[2]), curve, rtol=5e-3)
 
 
 def check_going_on(folder: Path) -> None:

@@ -25,7 +25,7 @@ from lmm4rec.folders import fingerprint
 from lmm4rec.params import read_section
 from tests import toy_catalogue as toy
 from tests.encoder_contract import tiny
-from tests.processes import together
+from tests.processes import distance, together, torchrun
 
 CPU = torch.device("cpu")
 BROKEN = 31  # a row whose picture nobody can read
@@ -47,12 +47,6 @@ def losses(self, *batch):
 Clip.losses = losses
 main()
 """
-
-
-def torchrun(command: list[str]) -> list[str]:
-    """The same stage in two processes."""
-    start, rest = command[0], command[1:]
-    return [start, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *rest]
 
 
 # -------------------------------------------------------------------------------------- the stages
@@ -138,12 +132,6 @@ def tuned(family: str, scratch: Path, **changes: Any) -> tuple[Encoder, list[dic
     scratch.mkdir(exist_ok=True)
     encoder = tiny(family)
     return encoder, tune_encoder(encoder, source(), config(**changes), scratch, CPU, 0)
-
-
-def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
-    """Between the weights of two encoders, each as one vector."""
-    differences = [weight.double() - second[name].double() for name, weight in first.items()]
-    return float(torch.cat([difference.flatten() for difference in differences]).norm())
 
 
 def latest(scratch: Path) -> dict[str, Tensor]:

@@ -191,7 +191,7 @@ class _Run:
 
     def _step(self, triples: Triples, parts: list[MicroBatch] | None) -> dict[str, Tensor]:
         """One step of the recommender, and of the encoder unless it is frozen."""
-        self._model_optimizer.zero_grad(set_to_none=True)
+        self._model_optimizer.zero_grad()
         self._encoder_optimizer.zero_grad(set_to_none=True)
         terms = self._loss.backward(on_device(triples, self._device), parts)
         average_gradients(self._model.parameters())  # alike but for rounding, now in every bit

@@ -9,12 +9,16 @@ and sentences of its own, studio pictures. No caption or picture stands in both.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from lmm4rec.sources.demo_pictures import COLOURS, draw_catalogue_picture, draw_web_picture
+
+_DRAWN_AT_ONCE = 100  # pictures of web pairs, by a process
 
 # kind -> words of web captions | words that only the catalogue uses | category
 KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
@@ -101,16 +105,25 @@ class Product:
     brand: str
 
 
-def captioned_pictures(count: int, seed: int) -> Iterator[tuple[bytes, str]]:
+def captioned_pictures(count: int, seed: int, processes: int = 1) -> Iterator[tuple[bytes, str]]:
     """`count` pairs of (JPEG, caption) as the web might hold them, for pre-training encoders.
 
-    Each pair has a generator of its own: the first n pairs are the same for every count >= n.
+    Each pair has a generator of its own: the first n pairs are the same for every count >= n, and
+    for any number of processes that draw them.
     """
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        product, theme = _photographed(rng)
-        picture = draw_web_picture(product.kind, product.colour, product.pattern, theme, rng)
-        yield picture, _caption(product, theme, rng)
+    draw = partial(_captioned_picture, seed)
+    if processes == 1:
+        yield from map(draw, range(count))
+    else:
+        with multiprocessing.Pool(processes) as pool:
+            yield from pool.imap(draw, range(count), chunksize=_DRAWN_AT_ONCE)
+
+
+def _captioned_picture(seed: int, number: int) -> tuple[bytes, str]:
+    rng = np.random.default_rng([seed, number])
+    product, theme = _photographed(rng)
+    picture = draw_web_picture(product.kind, product.colour, product.pattern, theme, rng)
+    return picture, _caption(product, theme, rng)
 
 
 def other_captions(count: int, seed: int) -> Iterator[str]:
