@@ -16,22 +16,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from lmm4rec.distributed import is_main
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import Batch, PicturesWithTexts, prepared
 
 Rows = NDArray[np.int64]
 Embeddings = dict[str, tuple[Tensor, Tensor]]  # modality -> rows of the batch [R], vectors [R, D]
 
+CPU = torch.device("cpu")
 _MOST_CACHED_BYTES = 2 << 30
 _DECODED_AT_ONCE = 256
 
 
 class ItemBatches:
-    """Serves batches of items, their pictures and texts as `encoder` takes them, on CPU."""
+    """Serves batches of items, their pictures and texts as `encoder` takes them, on CPU.
 
-    def __init__(self, encoder: Encoder, source: PicturesWithTexts, workers: int) -> None:
-        self._encoder, self._source, self._workers = encoder, source, workers
-        self._cache: Batch | None = None  # of all items at once
+    `device` is where they go from there: memory is pinned for CUDA.
+    """
+
+    def __init__(
+        self, encoder: Encoder, source: PicturesWithTexts, workers: int, device: torch.device = CPU
+    ) -> None:
+        self._encoder, self._source = encoder, source
+        self._workers, self._device = workers, device
+        self._cache: Batch | None = None  # of all items that are kept at once
+        self._is_kept = np.zeros(len(source.texts), bool)
         self._picture_at = np.full(len(source.texts), -1)  # item -> row of the cache's pixels
         self._text_at = np.full(len(source.texts), -1)
 
@@ -40,32 +49,50 @@ class ItemBatches:
 
     def batches(self, order: Iterable[Rows]) -> Iterator[Batch]:
         """One batch per element of `order`, which is read only a few elements ahead."""
-        if self._cache is not None:
-            return map(self._from_cache, order)
-        return self._decoded(order)
+        return self.kept(order) if self._is_kept.all() else self.decoded(order)
 
-    def keep_decoded(self) -> None:
-        """Decode everything now, unless the pictures are too many for memory."""
-        order = [np.arange(start, stop) for start, stop in chunks(len(self), _DECODED_AT_ONCE)]
+    def keeps(self, rows: Rows) -> bool:
+        """Whether `kept` can serve these items."""
+        return bool(self._is_kept[rows].all())
+
+    def keep_decoded(self, items: Rows | None = None) -> None:
+        """Decode these items now (None: all), unless their pictures are too many for memory."""
+        wanted = np.arange(len(self)) if items is None else items
+        order = [wanted[start:stop] for start, stop in chunks(len(wanted), _DECODED_AT_ONCE)]
+        # This process only waits meanwhile, so its core takes one more worker.
+        served = self._prepared(order, None, self._workers + 1 if self._workers else 0)
         parts: list[Batch] = []
-        with tqdm(total=len(self), unit=" items", desc="decoding") as progress:
-            for rows, batch in zip(order, self._decoded(order), strict=True):
-                if len(batch.pixels) and batch.pixels[0].nbytes * len(self) > _MOST_CACHED_BYTES:
+        with tqdm(
+            total=len(wanted), unit=" items", desc="decoding", disable=not is_main()
+        ) as progress:
+            for rows, batch in zip(order, served, strict=True):
+                if len(batch.pixels) and batch.pixels[0].nbytes * len(wanted) > _MOST_CACHED_BYTES:
                     return
-                start = int(rows[0])
+                at = torch.from_numpy(rows)
                 parts.append(
                     batch._replace(
-                        picture_rows=batch.picture_rows + start, text_rows=batch.text_rows + start
+                        picture_rows=at[batch.picture_rows], text_rows=at[batch.text_rows]
                     )
                 )
                 progress.update(len(rows))
         self._cache = _joined(parts)
         self._picture_at[self._cache.picture_rows] = np.arange(len(self._cache.picture_rows))
         self._text_at[self._cache.text_rows] = np.arange(len(self._cache.text_rows))
+        self._is_kept[wanted] = True
 
-    def _decoded(self, order: Iterable[Rows]) -> Iterator[Batch]:
-        raws = (self._source.raw(rows, None) for rows in order)
-        return prepared(raws, self._encoder, self._workers, torch.device("cpu"))
+    def kept(self, order: Iterable[Rows]) -> Iterator[Batch]:
+        """Batches of items that `keep_decoded` went through."""
+        return map(self._from_cache, order)
+
+    def decoded(self, order: Iterable[Rows], augmenting_seed: int | None = None) -> Iterator[Batch]:
+        """Batches made now; with a seed the pictures are varied, each by (seed, item) alone."""
+        return self._prepared(order, augmenting_seed, self._workers)
+
+    def _prepared(
+        self, order: Iterable[Rows], augmenting_seed: int | None, workers: int
+    ) -> Iterator[Batch]:
+        raws = (self._source.raw(rows, augmenting_seed) for rows in order)
+        return prepared(raws, self._encoder, workers, self._device)
 
     def _from_cache(self, rows: Rows) -> Batch:
         assert self._cache is not None

@@ -32,7 +32,8 @@ from lmm4rec.distributed import (
     wait_for_all,
 )
 from lmm4rec.encoders.base import Encoder
-from lmm4rec.encoders.pair_batches import PairBatches, Rows
+from lmm4rec.encoders.item_batches import Rows
+from lmm4rec.encoders.pair_batches import PairBatches
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
 from lmm4rec.encoders.retrieval import retrieval_recall
 from lmm4rec.encoders.trainable import Trainable, Tune
