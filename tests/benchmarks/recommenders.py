@@ -5,7 +5,8 @@
 Each model runs in a process of its own, with its section of params.yaml (`freedom:train_features=
 false` changes a value). The corpus and the features are generated; items are popular by Zipf's law.
 An epoch that takes under ten seconds is timed five times, after one that compiles; its median
-stands. Of one that takes over two minutes the first stands. "build" is the making of the model: neighbour search, graphs, copies of the features.
+stands. Of one that takes over two minutes the first stands. "build" is the making of the model:
+neighbour search, graphs, copies of the features.
 """
 
 from __future__ import annotations
