@@ -134,7 +134,7 @@ def clone(finished: Clone) -> Any:
     yield finished
     finished.run("git", "checkout", "--", ".")
     finished.run("git", "clean", "--force", "-d", "--quiet", "data/metrics")  # of added runs
-    finished.run("dvc", "checkout")
+    finished.run("dvc", "checkout", "--force")  # what a test made is in no cache
 
 
 def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
