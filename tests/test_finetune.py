@@ -16,7 +16,7 @@ import torch
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.clip import Clip
 from lmm4rec.encoders.pair_batches import PairBatches
-from lmm4rec.encoders.picture_texts import PicturesWithTexts
+from lmm4rec.encoders.picture_texts import PicturesWithTexts, decode
 from lmm4rec.encoders.retrieval import retrieval_recall
 from lmm4rec.encoders.trainable import (
     Trainable,
@@ -183,6 +183,11 @@ def test_unreadable_pictures_are_left_out_of_their_batch(tmp_path: Path) -> None
         batches.keep_decoded(rows)
     ((pixels, _),) = batches.batches([np.array([14, 15])])  # rows that were not kept
     assert len(pixels) == 2
+    batches.keep_decoded(np.array([14, 15, 16]))  # in the place of the others
+    for asked in ([10, 11], [15, 16]):
+        ((pixels, _),) = batches.batches([np.array(asked)])
+        known = [encoder.image_transform(decode(pictures[row])) for row in asked]
+        assert torch.equal(pixels, torch.stack(known))
     all_bad = PicturesWithTexts([b"x"] * 30, ["a text"] * 30)
     with pytest.raises(InputError, match="none of the held-out pictures can be read"):
         tune_encoder(encoder, all_bad, config(), tmp_path, CPU, 0)

@@ -207,10 +207,8 @@ def test_two_processes_come_to_what_one_has_found(clone: Clone) -> None:
         clone.folder / "data/curves/demo" / name
         for name in ("clip-tiny.csv", "clip-tiny-e2e/vbpr/1.csv")
     ]
-    features, weights = (
-        fingerprint(extracted),
-        [load_encoder(path).state_dict() for path in trained],
-    )
+    features = fingerprint(extracted)
+    weights = [load_encoder(path).state_dict() for path in trained]
     curves = [curve_numbers(path) for path in curve_files]
     stages = YAML(typ="safe").load((clone.folder / "dvc.lock").read_text())["stages"]
     names = ("extract@demo-clip-tiny", "finetune@demo-clip-tiny", "end2end@demo-clip-tiny-vbpr-1")

@@ -24,7 +24,7 @@ Rows = NDArray[np.int64]
 Embeddings = dict[str, tuple[Tensor, Tensor]]  # modality -> rows of the batch [R], vectors [R, D]
 
 CPU = torch.device("cpu")
-_MOST_CACHED_BYTES = 2 << 30
+MOST_KEPT_BYTES = 2 << 30  # of decoded pictures
 _DECODED_AT_ONCE = 256
 
 
@@ -55,8 +55,11 @@ class ItemBatches:
         """Whether `kept` can serve these items."""
         return bool(self._is_kept[rows].all())
 
-    def keep_decoded(self, items: Rows | None = None) -> None:
-        """Decode these items now (None: all), unless their pictures are too many for memory."""
+    def keep_decoded(self, items: Rows | None = None, most_bytes: int = MOST_KEPT_BYTES) -> None:
+        """Decode these items now (None: all), unless their pictures take more than `most_bytes`.
+
+        They take the place of those that were kept before.
+        """
         wanted = np.arange(len(self)) if items is None else items
         order = [wanted[start:stop] for start, stop in chunks(len(wanted), _DECODED_AT_ONCE)]
         # This process only waits meanwhile, so its core takes one more worker.
@@ -66,7 +69,7 @@ class ItemBatches:
             total=len(wanted), unit=" items", desc="decoding", disable=not is_main()
         ) as progress:
             for rows, batch in zip(order, served, strict=True):
-                if len(batch.pixels) and batch.pixels[0].nbytes * len(wanted) > _MOST_CACHED_BYTES:
+                if len(batch.pixels) and batch.pixels[0].nbytes * len(wanted) > most_bytes:
                     return
                 at = torch.from_numpy(rows)
                 parts.append(
@@ -76,6 +79,9 @@ class ItemBatches:
                 )
                 progress.update(len(rows))
         self._cache = _joined(parts)
+        for places in (self._picture_at, self._text_at):
+            places.fill(-1)
+        self._is_kept.fill(False)
         self._picture_at[self._cache.picture_rows] = np.arange(len(self._cache.picture_rows))
         self._text_at[self._cache.text_rows] = np.arange(len(self._cache.text_rows))
         self._is_kept[wanted] = True

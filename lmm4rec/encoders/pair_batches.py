@@ -12,6 +12,8 @@ from lmm4rec.encoders.base import Encoder, TextBatch
 from lmm4rec.encoders.item_batches import ItemBatches, Rows
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
 
+_MOST_KEPT_BYTES = 1 << 29  # beside the activations of training
+
 Pair = tuple[Tensor, TextBatch]  # pixels [B, 3, S, S] and tokens of B matching pairs
 
 
@@ -29,7 +31,7 @@ class PairBatches:
 
     def keep_decoded(self, rows: Rows) -> None:
         """Decode the pictures of these rows now, unless they are too many for memory."""
-        self._items.keep_decoded(rows)
+        self._items.keep_decoded(rows, _MOST_KEPT_BYTES)
 
     def batches(self, order: list[Rows], augmenting_seed: int | None = None) -> Iterator[Pair]:
         """This process's part of each batch of `order`, without rows whose picture is unreadable.
