@@ -8,6 +8,7 @@ file because PyYAML takes `1e-3` for a string.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ AnySection = TypeVar("AnySection", bound=BaseModel)
 def read_params(path: Path) -> dict[str, Any]:
     """The whole of params.yaml as plain dicts, lists, numbers and strings."""
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; run from the project's root") from None
     except YAMLError as error:
@@ -39,6 +40,11 @@ def read_params(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named sections, found none; restore the file from git")
     return content
+
+
+@lru_cache(maxsize=1)  # a stage asks for several sections of one file
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)
 
 
 def read_section(path: Path, key: str, model: type[AnySection]) -> AnySection:

@@ -169,9 +169,11 @@ def vlmo_answers(encoder: Vlmo, golden: Golden) -> dict[str, Tensor]:
     negatives = golden.given("itm_neg_image_idx"), golden.given("itm_neg_text_idx")
     with recorded([encoder.itm_score], "out.itm_logits", found):
         found["out.itm_loss"] = encoder.match_loss(image, text, mask, *negatives)
-    masked = golden.given("mlm_tokens"), golden.given("mlm_labels")
-    with recorded([encoder.mlm_score], "out.mlm_logits", found):
-        found["out.mlm_loss"] = encoder.masking_loss(image, *masked, mask)
+    masked, labels = golden.given("mlm_tokens"), golden.given("mlm_labels")
+    found["out.mlm_loss"] = encoder.masking_loss(image, masked, labels, mask)
+    every = torch.ones_like(masked, dtype=torch.bool)
+    logits = encoder.language_logits(image, encoder.embed_text(masked), mask, every)
+    found["out.mlm_logits"] = logits.view(*masked.shape, -1)
     return found | vlmo_positions(encoder, golden)
 
 

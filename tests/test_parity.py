@@ -54,13 +54,15 @@ def other_norm_eps(model, monkeypatch):
 def naive_padding(model, monkeypatch):
     """Padding is not looked at, neither in attention nor in the embedding."""
     run = model.beit3.encoder.forward
-    model.beit3.encoder.forward = lambda streams, padding_mask: run(streams, None)
+    model.beit3.encoder.forward = lambda streams, mask, *first_alone: run(
+        streams, None, *first_alone
+    )
 
 
 def inverted_padding(model, monkeypatch):
     run = model.beit3.encoder.forward
-    model.beit3.encoder.forward = lambda streams, mask: run(
-        streams, None if mask is None else ~mask
+    model.beit3.encoder.forward = lambda streams, mask, *first_alone: run(
+        streams, None if mask is None else ~mask, *first_alone
     )
 
 
@@ -176,8 +178,8 @@ def biased_keys(model, monkeypatch):
 
 def split_one_too_late(model, monkeypatch):
     run = model._through
-    model._through = lambda tokens, expert, context, blocks, text_tokens=0: run(
-        tokens, expert, context, blocks, text_tokens + 1
+    model._through = lambda tokens, expert, context, blocks, text_tokens=0, places=None: run(
+        tokens, expert, context, blocks, text_tokens + 1, places
     )
 
 

@@ -37,7 +37,7 @@ from lmm4rec.errors import InputError
 VISION_POSITIONS = "beit3.encoder.embed_positions.A.weight"
 PRETRAINING_HEADS = ("mlm_head.", "mim_head.", "beit3.encoder.output_projection.")
 TINY_VOCABULARY = 1000  # entries that `Beit3.tiny` learns
-TINY_TEXT_TOKENS = 64
+TINY_TEXT_TOKENS = 32
 RETRIEVAL_HEADS = ("vision_head.weight", "language_head.weight", "logit_scale")
 
 
@@ -105,8 +105,8 @@ class Beit3(Beit3Network, Encoder):
 
         So the whole is L2-normalised and both modalities weigh the same.
         """
-        image, text = self.fused_tokens(pixels, *_trimmed(tokens))
-        halves = [F.normalize(part[:, 0].float(), dim=-1) for part in (image, text)]
+        readouts = self.fused_readouts(pixels, *_trimmed(tokens))
+        halves = [F.normalize(readout.float(), dim=-1) for readout in readouts]
         return torch.cat(halves, dim=-1) / 2**0.5
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:

@@ -67,6 +67,11 @@ def split_like(joined: Tensor, streams: Streams) -> Streams:
     return dict(zip(streams, parts, strict=True))
 
 
+def first_tokens(streams: Streams) -> Streams:
+    """CLS of the image and BOS of the text, [B, 1, D] each: what embeddings are read from."""
+    return {modality: part[:, :1] for modality, part in streams.items()}
+
+
 def add(left: Streams, right: Streams) -> Streams:
     return {modality: left[modality] + right[modality] for modality in left}
 
@@ -115,14 +120,14 @@ class Attention(nn.Module):
         self.inner_attn_ln = _norm(config.width, config.layer_norm_eps)
         self.out_proj = _linear(config.width, config.width)
 
-    def forward(self, streams: Streams, is_real: Tensor | None) -> Streams:
-        query, key, value = (
-            self._by_head(join(project(streams)))
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )  # [B, H, T, D / H]
+    def forward(self, asking: Streams, streams: Streams, is_real: Tensor | None) -> Streams:
+        """What the tokens of `asking` find among those of `streams`."""
+        query = self._by_head(join(self.q_proj(asking)))  # [B, H, T asking, D / H]
+        key = self._by_head(join(self.k_proj(streams)))  # [B, H, T, D / H]
+        value = self._by_head(join(self.v_proj(streams)))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=is_real)
-        merged = mixed.transpose(1, 2).flatten(2)  # [B, T, D]
-        out: Streams = self.out_proj(self.inner_attn_ln(split_like(merged, streams)))
+        merged = mixed.transpose(1, 2).flatten(2)  # [B, T asking, D]
+        out: Streams = self.out_proj(self.inner_attn_ln(split_like(merged, asking)))
         return out
 
     def _by_head(self, tokens: Tensor) -> Tensor:
@@ -152,9 +157,15 @@ class Layer(nn.Module):
         self.final_layer_norm = _norm(config.width, config.layer_norm_eps)
         self.ffn = Multiway(FeedForward(config), FeedForward(config))
 
-    def forward(self, streams: Streams, is_real: Tensor | None) -> Streams:
-        streams = add(streams, self.self_attn(self.self_attn_layer_norm(streams), is_real))
-        return add(streams, self.ffn(self.final_layer_norm(streams)))
+    def forward(
+        self, streams: Streams, is_real: Tensor | None, first_alone: bool = False
+    ) -> Streams:
+        """With `first_alone` only each modality's first token, of which alone it is computed."""
+        normed = self.self_attn_layer_norm(streams)
+        asking = first_tokens(normed) if first_alone else normed
+        kept = first_tokens(streams) if first_alone else streams
+        kept = add(kept, self.self_attn(asking, normed, is_real))
+        return add(kept, self.ffn(self.final_layer_norm(kept)))
 
 
 class MultiwayTransformer(nn.Module):
@@ -168,11 +179,14 @@ class MultiwayTransformer(nn.Module):
         self.layers = nn.ModuleList([Layer(config) for _ in range(config.layers)])
         self.layer_norm = _norm(config.width, config.layer_norm_eps)
 
-    def forward(self, streams: Streams, padding_mask: Tensor | None) -> Streams:
+    def forward(
+        self, streams: Streams, padding_mask: Tensor | None, first_alone: bool = False
+    ) -> Streams:
         """Embedded tokens of one or both modalities -> normalised last hidden states.
 
         `padding_mask` bool [B, L], True = pad; padded text tokens enter as exact zeros and are
-        seen by no token, but are computed like any other.
+        seen by no token, but are computed like any other. With `first_alone` only those of each
+        modality's first token, so that the last layer has less to do.
         """
         streams = self._with_positions(streams)
         is_real = None
@@ -180,8 +194,8 @@ class MultiwayTransformer(nn.Module):
             streams["B"] = streams["B"].masked_fill(padding_mask[..., None], 0.0)
             image_tokens = streams["A"].shape[1] if "A" in streams else 0
             is_real = F.pad(~padding_mask, (image_tokens, 0), value=True)[:, None, None]
-        for layer in self.layers:
-            streams = layer(streams, is_real)
+        for depth, layer in enumerate(self.layers, start=1):
+            streams = layer(streams, is_real, first_alone and depth == len(self.layers))
         normed: Streams = self.layer_norm(streams)
         return normed
 
@@ -217,28 +231,49 @@ class Beit3Network(nn.Module):
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, N + 1, D], CLS first."""
-        hidden: Streams = self.beit3.encoder({"A": self.beit3.vision_embed(pixels)}, None)
-        return hidden["A"]
+        return self._image(pixels)["A"]
 
     def text_tokens(self, tokens: Tensor, padding_mask: Tensor) -> Tensor:
         """int64 [B, L] and its padding (True = pad) -> [B, L, D], BOS first."""
-        streams = {"B": self.beit3.text_embed(tokens)}
-        hidden: Streams = self.beit3.encoder(streams, padding_mask.bool())
-        return hidden["B"]
+        return self._text(tokens, padding_mask)["B"]
 
     def fused_tokens(
         self, pixels: Tensor, tokens: Tensor, padding_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One joint pass -> image tokens [B, N + 1, D] and text tokens [B, L, D]."""
-        streams = {"A": self.beit3.vision_embed(pixels), "B": self.beit3.text_embed(tokens)}
-        hidden: Streams = self.beit3.encoder(streams, padding_mask.bool())
+        hidden = self._joint(pixels, tokens, padding_mask)
         return hidden["A"], hidden["B"]
+
+    def fused_readouts(
+        self, pixels: Tensor, tokens: Tensor, padding_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One joint pass -> image CLS and text BOS, [B, D] each."""
+        hidden = self._joint(pixels, tokens, padding_mask, first_alone=True)
+        return hidden["A"][:, 0], hidden["B"][:, 0]
 
     def image_embedding(self, pixels: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, D], L2-normalised in float32."""
-        return F.normalize(self.vision_head(self.image_tokens(pixels)[:, 0]).float(), dim=-1)
+        readout = self._image(pixels, first_alone=True)["A"][:, 0]
+        return F.normalize(self.vision_head(readout).float(), dim=-1)
 
     def text_embedding(self, tokens: Tensor, padding_mask: Tensor) -> Tensor:
         """int64 [B, L] and its padding -> [B, D], L2-normalised in float32."""
-        readout = self.text_tokens(tokens, padding_mask)[:, 0]
+        readout = self._text(tokens, padding_mask, first_alone=True)["B"][:, 0]
         return F.normalize(self.language_head(readout).float(), dim=-1)
+
+    def _image(self, pixels: Tensor, first_alone: bool = False) -> Streams:
+        streams = {"A": self.beit3.vision_embed(pixels)}
+        hidden: Streams = self.beit3.encoder(streams, None, first_alone)
+        return hidden
+
+    def _text(self, tokens: Tensor, padding_mask: Tensor, first_alone: bool = False) -> Streams:
+        streams = {"B": self.beit3.text_embed(tokens)}
+        hidden: Streams = self.beit3.encoder(streams, padding_mask.bool(), first_alone)
+        return hidden
+
+    def _joint(
+        self, pixels: Tensor, tokens: Tensor, padding_mask: Tensor, first_alone: bool = False
+    ) -> Streams:
+        streams = {"A": self.beit3.vision_embed(pixels), "B": self.beit3.text_embed(tokens)}
+        hidden: Streams = self.beit3.encoder(streams, padding_mask.bool(), first_alone)
+        return hidden

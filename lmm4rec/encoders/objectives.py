@@ -106,11 +106,11 @@ def mask_whole_words(
 
 
 def masked_language_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of [B, L, V] over the labelled positions; 0 where nothing is labelled.
+    """Mean cross entropy of [..., V] over the labelled positions; 0 where nothing is labelled.
 
     With several processes: this one's part of the mean over the labelled positions of all.
     """
     total = F.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
+        logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
     )
     return share_of_mean(total, (labels != IGNORED_LABEL).sum())

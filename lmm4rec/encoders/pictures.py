@@ -6,11 +6,16 @@ and hold no weights.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import transforms
+
+CROPPED_SHARE = (0.5, 1.0)  # of the area
+ASPECT = (3 / 4, 4 / 3)  # width over height of what is cropped
+_TRIES = 10  # to find a crop that fits into the picture
 
 
 class SquashToSquare:
@@ -27,21 +32,39 @@ class SquashToSquare:
 class RandomSquare:
     """Any picture -> [3, S, S]: half to all of it cropped, resized bicubic, mirrored half the time.
 
-    Randomness comes from torch's global generator.
+    Randomness comes from torch's global generator. The same bits as torchvision's RandomResizedCrop
+    and RandomHorizontalFlip, whose import takes as long as training a tiny encoder for an epoch.
     """
 
     def __init__(self, side: int) -> None:
-        self._vary = transforms.Compose(
-            [
-                transforms.RandomResizedCrop(
-                    side, scale=(0.5, 1.0), interpolation=transforms.InterpolationMode.BICUBIC
-                ),
-                transforms.RandomHorizontalFlip(),
-            ]
-        )
+        self.side = side
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        return _to_tensor(self._vary(picture.convert("RGB")))
+        part = picture.convert("RGB").crop(_random_box(*picture.size))
+        square = part.resize((self.side, self.side), Image.Resampling.BICUBIC)
+        if torch.rand(1) < 0.5:
+            square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return _to_tensor(square)
+
+
+def _random_box(width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a part with a random share of the area, aspect and place.
+
+    The largest part in the middle with an allowed aspect, where no random one fits.
+    """
+    logarithms = torch.log(torch.tensor(ASPECT))
+    for _ in range(_TRIES):
+        area = width * height * torch.empty(1).uniform_(*CROPPED_SHARE).item()
+        aspect = torch.exp(torch.empty(1).uniform_(*logarithms.tolist())).item()
+        columns, rows = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < columns <= width and 0 < rows <= height:
+            top = int(torch.randint(height - rows + 1, (1,)))
+            left = int(torch.randint(width - columns + 1, (1,)))
+            return left, top, left + columns, top + rows
+    low, high = ASPECT
+    columns, rows = min(width, round(height * high)), min(height, round(width / low))
+    left, top = (width - columns) // 2, (height - rows) // 2
+    return left, top, left + columns, top + rows
 
 
 def _to_tensor(picture: Image.Image) -> Tensor:

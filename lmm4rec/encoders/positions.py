@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
 
 from lmm4rec.errors import InputError
@@ -40,6 +39,9 @@ def resize_relative_table(table: Tensor, kept_rows: int, side: int) -> Tensor:
     last rows stay as they are. BEiT's scheme (Bao et al. 2022), which the official VLMo loader
     runs with the interp2d that SciPy has since dropped.
     """
+    # Here, since it takes long to import and most encoders keep the size they were trained with.
+    from scipy.interpolate import RectBivariateSpline
+
     offsets = table[: len(table) - kept_rows]
     source = square_side(len(offsets), "the relative position table")
     target = 2 * side - 1

@@ -74,8 +74,10 @@ class SentencePieceTokenizer:
 def train_sentencepiece(
     texts: Sequence[str], vocab_size: int, max_tokens: int
 ) -> SentencePieceTokenizer:
-    """A small unigram vocabulary learned from `texts`: at most `vocab_size` entries.
+    """A small vocabulary learned from `texts` by merging pairs: at most `vocab_size` entries.
 
+    Published models are unigram, whose trainer knows no piece that stands in one word only: of few
+    different words it would learn little more than the letters.
     It folds case: a few thousand texts hold no word often enough to learn it twice. The same texts
     give the same bytes. Raises InputError where the texts are too few to learn from.
     """
@@ -85,6 +87,7 @@ def train_sentencepiece(
             sentence_iterator=iter([valid_unicode(text) for text in texts]),
             model_writer=model,
             vocab_size=vocab_size - 2,
+            model_type="bpe",
             hard_vocab_limit=False,
             normalization_rule_name="nmt_nfkc_cf",
             num_threads=1,

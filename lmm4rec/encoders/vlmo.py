@@ -22,6 +22,7 @@ from lmm4rec.encoders.checkpoints import (
     write_encoder,
 )
 from lmm4rec.encoders.objectives import (
+    IGNORED_LABEL,
     contrastive_loss,
     hard_negatives,
     mask_whole_words,
@@ -38,7 +39,7 @@ from lmm4rec.errors import InputError
 
 MLM_WEIGHT = 0.25
 TINY_VOCABULARY = 1000  # entries that `Vlmo.tiny` learns
-TINY_TEXT_TOKENS = 64
+TINY_TEXT_TOKENS = 32
 
 
 def base(image_pixels: int = 224) -> VlmoConfig:
@@ -112,15 +113,14 @@ class Vlmo(VlmoNetwork, Encoder):
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """The plain branch (the official `infer_image_ft`)."""
-        _, normed = self.image_tokens(self.embed_image(pixels))
-        embedding: Tensor = self.itc_image_proj(normed[:, 0])
+        embedding: Tensor = self.itc_image_proj(self.image_readout(self.embed_image(pixels)))
         return embedding
 
     def encode_texts(self, tokens: TextBatch) -> Tensor:
         """The plain branch (the official `infer_text_ft`)."""
         ids, attention_mask = _trimmed(tokens)
-        _, normed = self.text_tokens(self.embed_text(ids), attention_mask)
-        embedding: Tensor = self.itc_text_proj(normed[:, 0])
+        readout = self.text_readout(self.embed_text(ids), attention_mask)
+        embedding: Tensor = self.itc_text_proj(readout)
         return embedding
 
     def encode_pairs(self, pixels: Tensor, tokens: TextBatch) -> Tensor:
@@ -129,10 +129,10 @@ class Vlmo(VlmoNetwork, Encoder):
         So the whole is L2-normalised and both modalities weigh the same.
         """
         ids, attention_mask = _trimmed(tokens)
-        image, text = self.fused_tokens(
+        readouts = self.fused_readouts(
             self.embed_image(pixels), self.embed_text(ids), attention_mask
         )
-        halves = [F.normalize(part[:, 0].float(), dim=-1) for part in (image, text)]
+        halves = [F.normalize(readout.float(), dim=-1) for readout in readouts]
         return torch.cat(halves, dim=-1) / 2**0.5
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
@@ -200,8 +200,9 @@ class Vlmo(VlmoNetwork, Encoder):
         self, image: Tensor, ids: Tensor, labels: Tensor, attention_mask: Tensor
     ) -> Tensor:
         """MLM beside the own image, weighted: embedded images, masked ids and labels [B, L]."""
-        logits = self.language_logits(image, self.embed_text(ids), attention_mask)
-        return MLM_WEIGHT * masked_language_loss(logits, labels)
+        wanted = labels != IGNORED_LABEL
+        logits = self.language_logits(image, self.embed_text(ids), attention_mask, wanted)
+        return MLM_WEIGHT * masked_language_loss(logits, labels[wanted])
 
     def _masked(self, ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Ids with whole words masked, and their labels, both [B, L]."""

@@ -19,6 +19,7 @@ from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
 Expert = Literal["text", "imag", "vl"]
+Places = list[int] | None  # of tokens in the sequence; None: all of them
 
 
 class VlmoConfig(Section):
@@ -96,11 +97,16 @@ class Attention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(config.width))
         self.proj = nn.Linear(config.width, config.width)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor | None, places: Places = None) -> Tensor:
+        """[B, T, D] -> [B, T, D], or the rows of these places alone."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         # Called as a module, not through its weight: LoRA wraps the module.
         qkv = (self.qkv(tokens) + bias).view(*tokens.shape[:2], 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, T, D / H]
+        if places is not None:
+            query = query[:, :, places]
+            if mask is not None and mask.shape[2] > 1:
+                mask = mask[:, :, places]
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))  # [B, T, D]
         return out
@@ -139,10 +145,22 @@ class Block(nn.Module):
             self.register_parameter(name, scale)
 
     def forward(
-        self, tokens: Tensor, expert: Expert, mask: Tensor | None, text_tokens: int = 0
+        self,
+        tokens: Tensor,
+        expert: Expert,
+        mask: Tensor | None,
+        text_tokens: int = 0,
+        places: Places = None,
     ) -> Tensor:
-        """[B, T, D] -> [B, T, D]; expert "vl" takes the first `text_tokens` of T for text."""
-        tokens = tokens + _scaled(self.attn(self.norm1(tokens), mask), self.gamma_1)
+        """[B, T, D] -> [B, T, D]; expert "vl" takes the first `text_tokens` of T for text.
+
+        Or the rows of these places of T alone, of which nothing else is computed.
+        """
+        attended = self.attn(self.norm1(tokens), mask, places)
+        if places is not None:
+            tokens = tokens[:, places]
+            text_tokens = sum(place < text_tokens for place in places)
+        tokens = tokens + _scaled(attended, self.gamma_1)
         return tokens + _scaled(self._feed_forward(tokens, expert, text_tokens), self.gamma_2)
 
     def _feed_forward(self, tokens: Tensor, expert: Expert, text_tokens: int) -> Tensor:

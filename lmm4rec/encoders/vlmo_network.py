@@ -20,6 +20,7 @@ from lmm4rec.encoders import relative_positions
 from lmm4rec.encoders.initialisation import initialise, initialise_places
 from lmm4rec.encoders.vlmo_blocks import (
     Expert,
+    Places,
     TextEmbeddings,
     Transformer,
     VlmoConfig,
@@ -71,7 +72,7 @@ class HeadTransform(nn.Module):
 
 
 class LanguageHead(nn.Module):
-    """Text tokens [B, L, D] -> logits [B, L, V]; the decoder is not tied to the word table."""
+    """Text tokens [..., D] -> logits [..., V]; the decoder is not tied to the word table."""
 
     def __init__(self, config: VlmoConfig) -> None:
         super().__init__()
@@ -151,24 +152,39 @@ class VlmoNetwork(nn.Module):
     def image_tokens(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded images -> last hidden states before and after the final norm, [B, N + 1, D]."""
         hidden = self._through(embedded, "imag", self._image_context(), self._all)
-        return hidden, self.transformer.norm(hidden)
+        return hidden, self._normed(hidden)
 
     def text_tokens(self, embedded: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embedded texts and their mask [B, L] (1 = real) -> as `image_tokens`, [B, L, D]."""
         context = self._text_context(attention_mask)
         hidden = self._through(embedded, "text", context, self._all)
-        return hidden, self.transformer.norm(hidden)
+        return hidden, self._normed(hidden)
 
     def fused_tokens(
         self, image: Tensor, text: Tensor, attention_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """A joint pass over embedded inputs -> normed image [B, N + 1, D] and text [B, L, D]."""
         length = text.shape[1]
-        joint = torch.cat([text, image], dim=1)  # [B, L + N + 1, D]
-        context = self._joint_context(attention_mask)
-        hidden = self._through(joint, "vl", context, self._all, length)
-        normed = self.transformer.norm(hidden)
+        normed = self._normed(self._joint(image, text, attention_mask, None))
         return normed[:, length:], normed[:, :length]
+
+    def image_readout(self, embedded: Tensor) -> Tensor:
+        """Embedded images -> their normed CLS [B, D]: `image_tokens` of which no more is needed."""
+        hidden = self._through(embedded, "imag", self._image_context(), self._all, 0, [0])
+        return self._normed(hidden[:, 0])
+
+    def text_readout(self, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embedded texts and their mask -> their normed CLS [B, D]."""
+        context = self._text_context(attention_mask)
+        return self._normed(self._through(embedded, "text", context, self._all, 0, [0])[:, 0])
+
+    def fused_readouts(
+        self, image: Tensor, text: Tensor, attention_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A joint pass over embedded inputs -> normed image CLS and text CLS, [B, D] each."""
+        length = text.shape[1]
+        hidden = self._joint(image, text, attention_mask, [0, length])
+        return self._normed(hidden[:, 1]), self._normed(hidden[:, 0])
 
     def image_branches(self, embedded: Tensor) -> Branches:
         """Embedded images -> the plain embedding and the vl experts', sharing the lower blocks."""
@@ -182,32 +198,55 @@ class VlmoNetwork(nn.Module):
 
     def match_logits(self, image: Tensor, text: Tensor, attention_mask: Tensor) -> Tensor:
         """Embedded pairs -> [B, 2], from the pooled text CLS of a joint pass."""
-        _, tokens = self.fused_tokens(image, text, attention_mask)
-        logits: Tensor = self.itm_score(self.pooler(tokens[:, 0]))
+        cls = self._normed(self._joint(image, text, attention_mask, [0])[:, 0])
+        logits: Tensor = self.itm_score(self.pooler(cls))
         return logits
 
-    def language_logits(self, image: Tensor, text: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embedded pairs (text masked) -> [B, L, V]."""
+    def language_logits(
+        self, image: Tensor, text: Tensor, attention_mask: Tensor, wanted: Tensor
+    ) -> Tensor:
+        """Embedded pairs (text masked) -> [M, V], of the M tokens that `wanted` bool [B, L] marks.
+
+        Of all tokens they would be the largest tensor of training by far.
+        """
         _, tokens = self.fused_tokens(image, text, attention_mask)
-        logits: Tensor = self.mlm_score(tokens)
+        logits: Tensor = self.mlm_score(tokens[wanted])
         return logits
+
+    def _joint(self, image: Tensor, text: Tensor, attention_mask: Tensor, places: Places) -> Tensor:
+        """Embedded inputs, text first -> hidden states of a joint pass, [B, L + N + 1, D]."""
+        joint = torch.cat([text, image], dim=1)
+        context = self._joint_context(attention_mask)
+        return self._through(joint, "vl", context, self._all, text.shape[1], places)
 
     def _through(
-        self, tokens: Tensor, expert: Expert, context: Context, blocks: range, text_tokens: int = 0
+        self,
+        tokens: Tensor,
+        expert: Expert,
+        context: Context,
+        blocks: range,
+        text_tokens: int = 0,
+        places: Places = None,
     ) -> Tensor:
+        """The tokens after these blocks; after the last one those of `places` alone."""
         for index in blocks:
+            wanted = places if index == blocks[-1] else None
             block = self.transformer.blocks[index]
-            tokens = block(tokens, expert, context.mask(index), text_tokens)
+            tokens = block(tokens, expert, context.mask(index), text_tokens, wanted)
         return tokens
+
+    def _normed(self, hidden: Tensor) -> Tensor:
+        normed: Tensor = self.transformer.norm(hidden)
+        return normed
 
     def _branches(self, tokens: Tensor, expert: Expert, context: Context) -> tuple[Tensor, Tensor]:
         """Normed readouts [B, D] of all blocks by `expert`, and with the vl experts on top."""
         lower = range(self.config.first_vl_block)
         upper = range(self.config.first_vl_block, self.config.blocks)
         shared = self._through(tokens, expert, context, lower)
-        plain = self._through(shared, expert, context, upper)
-        vl = self._through(shared, "vl", context, upper)
-        return self.transformer.norm(plain[:, 0]), self.transformer.norm(vl[:, 0])
+        plain = self._through(shared, expert, context, upper, 0, [0])
+        vl = self._through(shared, "vl", context, upper, 0, [0])
+        return self._normed(plain[:, 0]), self._normed(vl[:, 0])
 
     def _image_context(self) -> Context:
         return Context(None, self._biases(self.image_index))
