@@ -72,6 +72,34 @@ def encoder_readouts(encoder, pixels, ids, mask):
 
 
 @torch.no_grad()
+def test_readouts_are_the_first_of_all_tokens(encoder):
+    """The last block is computed for them alone; nothing they hold depends on that."""
+    pixels, tokens = pictures(4), encoder.tokenizer(TEXTS[:4])
+    images, texts = encoder.encode_images(pixels), encoder.encode_texts(tokens)
+    ids, mask = tokens.values()
+    if isinstance(encoder, Vlmo):
+        image = encoder.image_tokens(encoder.embed_image(pixels))[1][:, 0]
+        text = encoder.text_tokens(encoder.embed_text(ids), mask)[1][:, 0]
+        expected = encoder.itc_image_proj(image), encoder.itc_text_proj(text)
+    else:
+        image, text = encoder.image_tokens(pixels)[:, 0], encoder.text_tokens(ids, mask)[:, 0]
+        heads = encoder.vision_head(image), encoder.language_head(text)
+        expected = tuple(nn.functional.normalize(x, dim=1) for x in heads)
+    assert worst(images, expected[0]) < 1e-5 and worst(texts, expected[1]) < 1e-5
+
+
+@pytest.mark.parametrize("encoder", ["vlmo", "vlmo-relative"], indirect=True)
+@torch.no_grad()
+def test_word_logits_are_made_for_the_wanted_tokens_alone(encoder):
+    ids, mask = encoder.tokenizer(TEXTS[:4]).values()
+    image, text = encoder.embed_image(pictures(4)), encoder.embed_text(ids)
+    every = encoder.language_logits(image, text, mask, torch.ones_like(mask, dtype=torch.bool))
+    wanted = torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) < 0.2
+    some = encoder.language_logits(image, text, mask, wanted)
+    assert worst(some, every.view(*mask.shape, -1)[wanted]) < 1e-5
+
+
+@torch.no_grad()
 def test_a_fused_vector_depends_on_both_partners(encoder):
     tokens = encoder.tokenizer(TEXTS[:2])
     pairs = encoder.encode_pairs(pictures(1).expand(2, -1, -1, -1), tokens)
