@@ -36,7 +36,10 @@ def read_params(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such file; run from the project's root") from None
     except YAMLError as error:
         problem = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML ({problem}); mend the line it names") from None
+        raise InputError(
+            f"{path}: not valid YAML ({problem}); mend the line it names, and quote "
+            "values that hold a colon"
+        ) from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named sections, found none; restore the file from git")
     return content

@@ -39,8 +39,8 @@ datasets:
   shop:
     source:
       kind: amazon2014
-      reviews: {url: SERVER/reviews_Shop_5.json.gz, sha256: null}
-      metadata: {url: SERVER/meta_Shop.json.gz, sha256: null}
+      reviews: {url: "SERVER/reviews_Shop_5.json.gz", sha256: null}
+      metadata: {url: "SERVER/meta_Shop.json.gz", sha256: null}
     preprocess: *preprocess
     images: *images
 """

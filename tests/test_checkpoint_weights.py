@@ -23,8 +23,8 @@ PARAMS = """
 encoders:
   {family}:
     weights: {{kind: checkpoint, family: {family}, variant: small, image_pixels: 48,
-      weights: {{url: {weights}, path: null, sha256: null}},
-      tokenizer: {{url: {tokenizer}, path: null, sha256: null}}}}
+      weights: {{url: "{weights}", path: null, sha256: null}},
+      tokenizer: {{url: "{tokenizer}", path: null, sha256: null}}}}
 """
 TOKENIZERS = {"beit3": "beit3.spm", "vlmo": "vocab.txt"}
 
@@ -116,7 +116,7 @@ def test_a_file_that_changed_since_its_first_download_is_refused(server: LocalSe
 def test_a_pinned_sum_that_does_not_fit_is_refused(server: LocalServer) -> None:
     failed = make(server, "vlmo", ("sha256: null", f"sha256: '{'0' * 64}'"))
     assert failed.exit_code == 1 and "SHA-256 is" in failed.output
-    local = ("url: " + server.address("/vlmo.pt") + ", path: null", "url: null, path: vocab.txt")
+    local = (f'url: "{server.address("/vlmo.pt")}", path: null', "url: null, path: vocab.txt")
     failed = make(server, "vlmo", local, ("sha256: null", f"sha256: '{'0' * 64}'"))
     assert "vocab.txt: the file's SHA-256 is" in failed.output
 
@@ -151,7 +151,7 @@ def test_local_files_and_a_mirror_ask_nobody(
     mirror.mkdir()
     (mirror / "vocab.txt").write_bytes(server.files["/vocab.txt"])
     monkeypatch.setenv("LMM4REC_MIRROR", str(mirror))
-    local = ("url: " + server.address("/vlmo.pt") + ", path: null", "url: null, path: mine.pt")
+    local = (f'url: "{server.address("/vlmo.pt")}", path: null', "url: null, path: mine.pt")
     assert make(server, "vlmo", local).exit_code == 0
     assert not server.requests
     record = json.loads(Path("data/weights/small/sources.json").read_text())
