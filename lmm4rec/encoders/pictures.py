@@ -33,7 +33,7 @@ class RandomSquare:
     """Any picture -> [3, S, S]: half to all of it cropped, resized bicubic, mirrored half the time.
 
     Randomness comes from torch's global generator. The same bits as torchvision's RandomResizedCrop
-    and RandomHorizontalFlip, whose import takes as long as training a tiny encoder for an epoch.
+    and RandomHorizontalFlip, whose import takes two seconds.
     """
 
     def __init__(self, side: int) -> None:
