@@ -5,8 +5,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test lint install clean
 
+# Stages at once: `make run JOBS=1` is a plain `dvc repro`, one stage after the other.
+JOBS ?= 2
+
 run: install  ## install what is missing, then the whole study on the demo
-	$(BIN)/dvc repro
+	$(BIN)/python -m stages.repro --jobs $(JOBS)
 
 # One worker a core, each with one thread; a file's tests stay together, so that the pipeline's own
 # test runs beside all others.

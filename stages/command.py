@@ -23,7 +23,7 @@ existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 output_path = click.Path(path_type=Path)
 
 
-def _cores() -> int:
+def available_cores() -> int:
     """Those that this process may use; torchrun's processes share those of their machine."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -38,7 +38,7 @@ device_option = click.option(
 )
 workers_option = click.option(
     "--workers",
-    default=max(1, min(16, _cores() - 1)),
+    default=max(1, min(16, available_cores() - 1)),
     envvar="LMM4REC_WORKERS",
     type=click.IntRange(min=0),
     help="processes that decode pictures; 0: none beside this one",
