@@ -135,7 +135,7 @@ class _Runner:
         jobs: int,
         gpus: list[str],
         keep_going: bool,
-        running: dict[int, subprocess.Popen[str]],
+        running: dict[int, subprocess.Popen[bytes]],
     ) -> None:
         self._jobs, self._keep_going, self._running = jobs, keep_going, running
         self._slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -199,12 +199,13 @@ class _Runner:
             command,
             env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", start_new_session=True,
+            start_new_session=True,
         )  # fmt: skip
         self._running[process.pid] = process
         speaker = names[0] if names else "dvc"
         assert process.stdout is not None
-        for line in process.stdout:
+        for raw in process.stdout:  # bytes: as text, every state of a progress bar were a line
+            line = raw.decode(errors="replace")
             if said := _RUNNING_STAGE.match(line):
                 speaker = said[1]
             self._say(speaker, line)
@@ -223,9 +224,9 @@ class _Runner:
 
 
 @contextmanager
-def _interruptible() -> Iterator[dict[int, subprocess.Popen[str]]]:
+def _interruptible() -> Iterator[dict[int, subprocess.Popen[bytes]]]:
     """The processes that are running; Ctrl-C and SIGTERM are passed on to all of them."""
-    running: dict[int, subprocess.Popen[str]] = {}
+    running: dict[int, subprocess.Popen[bytes]] = {}
 
     def stop(number: int, _: FrameType | None) -> None:
         for process in list(running.values()):
