@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit  # scipy.stats would take seconds to import
 
 from lmm4rec.errors import InputError
 
@@ -84,6 +83,8 @@ def paired_t_test(first: UserMetric, second: UserMetric, confidence: float = 0.9
         effect = float(np.copysign(np.inf, mean)) if mean else 0.0
     else:
         effect = mean / deviation
+    from scipy.special import stdtr, stdtrit  # here: whoever only reads metrics needs no SciPy
+
     t = effect * float(np.sqrt(n))
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * deviation / float(np.sqrt(n))
     p = 2 * float(stdtr(n - 1, -abs(t)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 # While this many ready chains stand against each process that may run, a job takes several.
-CHAINS_PER_PROCESS = 4
+CHAINS_PER_PROCESS = 2
 
 
 class JobQueue:

@@ -1,15 +1,16 @@
-"""The recommenders' Adam: every bit of torch.optim's, without its import."""
+"""The recommenders' Adam and encoders' AdamW: every bit of torch.optim's, without its import."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from lmm4rec.adam import Adam
+from lmm4rec.adam import Adam, AdamW
 
 RATES = [1e-2, 1e-2, 3e-3, 3e-3, 1e-3]  # a step each
 
@@ -45,6 +46,35 @@ def test_every_bit_is_that_of_torch(weight_decay: float) -> None:
     assert torch.equal(ours[2], weights()[2])
 
 
+def groups(parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+    return [
+        {"params": parameters[:1], "weight_decay": 0.3},
+        {"params": parameters[1:], "weight_decay": 0.0},
+    ]
+
+
+def test_every_bit_of_groups_is_that_of_torch_also_after_a_stop() -> None:
+    ours, theirs = weights(), weights()
+    adamw = AdamW(groups(ours), betas=(0.9, 0.98), eps=1e-6)
+    expected = torch.optim.AdamW(groups(theirs), betas=(0.9, 0.98), eps=1e-6, fused=True)
+    for step, rate in enumerate(RATES):
+        for optimizer, parameters in ((adamw, ours), (expected, theirs)):
+            for place, group in enumerate(optimizer.param_groups):
+                group["lr"] = rate / (1 + place)
+            optimizer.zero_grad()
+            assert all(parameter.grad is None for parameter in parameters)
+            give_gradients(parameters, step)
+            optimizer.step()
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other)
+        state = {name: {kind: [t.clone() for t in tensors] for kind, tensors in moments.items()}
+                 for name, moments in adamw.state_dict().items()}  # fmt: skip
+        adamw = AdamW(groups(ours), betas=(0.9, 0.98), eps=1e-6)
+        adamw.load_state_dict(state)
+    assert [id(p) for p in adamw.parameters] == [id(p) for p in ours]
+    assert torch.equal(ours[2], weights()[2])
+
+
 def test_a_step_without_gradients_changes_nothing() -> None:
     ours = weights()
     Adam(ours, 1.0, 1.0).step()
@@ -71,8 +101,11 @@ def test_it_goes_on_from_its_state() -> None:
 def test_the_compiler_stays_out() -> None:
     """It takes longer to import than the demo's data take to be trained on once."""
     code = (
-        "import sys, torch; from lmm4rec.adam import Adam; w = torch.nn.Parameter(torch.ones(2));"
+        "import sys, torch; from lmm4rec.adam import Adam, AdamW;"
+        "w = torch.nn.Parameter(torch.ones(2));"
         "a = Adam([w], 0.1, 0.0); w.sum().backward(); a.step(); a.zero_grad();"
+        "b = AdamW([{'params': [w], 'lr': 0.1, 'weight_decay': 0.1}], (0.9, 0.9), 1e-6);"
+        "w.sum().backward(); b.step();"
         "assert w[0] < 1; sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

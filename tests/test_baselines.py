@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmm4rec.recommenders import recommender_class
 from lmm4rec.recommenders.base import Recommender
-from lmm4rec.recommenders.losses import bpr_loss, embedding_norms
+from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, frobenius_norm
 from tests.test_recommenders import section
 from tests.toy import N_ITEMS, N_USERS, checkerboard, kind_features
 
@@ -132,3 +132,18 @@ def test_losses_by_hand() -> None:
     assert loss.item() == pytest.approx(0.3132617)
     rows = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
     assert embedding_norms(rows, torch.zeros(2, 2)).item() == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0])
+def test_every_bit_of_the_norm_and_its_gradient_is_torchs(factor: float) -> None:
+    ours = (
+        factor * torch.randn(33, 7, generator=torch.Generator().manual_seed(2))
+    ).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    norm, expected = frobenius_norm(ours), torch.linalg.vector_norm(theirs)
+    (0.3 * norm).backward()
+    (0.3 * expected).backward()
+    assert torch.equal(norm, expected)
+    assert ours.grad is not None and theirs.grad is not None
+    assert torch.equal(ours.grad, theirs.grad)
+    assert bool(ours.grad.any()) == bool(factor)

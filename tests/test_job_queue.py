@@ -48,8 +48,8 @@ def test_a_study_in_two_processes() -> None:
 
 
 def test_many_chains_share_a_process_and_single_ones_do_not() -> None:
-    many = {f"train-{n}": [] for n in range(16)} | {
-        f"evaluate-{n}": [f"train-{n}"] for n in range(16)
+    many = {f"train-{n}": [] for n in range(8)} | {
+        f"evaluate-{n}": [f"train-{n}"] for n in range(8)
     }
     assert JobQueue(many).take(2) == ["train-0", "evaluate-0", "train-1", "evaluate-1"]
     assert JobQueue(many).take(2, single=True) == ["train-0", "evaluate-0"]

@@ -29,7 +29,7 @@ pathlib.Path(me).write_text(os.environ["OMP_NUM_THREADS"] + gpu)
 """
 PIPELINE = """
 stages:
-  names: {cmd: 'printf "1 of 2\\r2 of 2\\n"; echo names > names', outs: [names], meta: {schedule: first}}
+  names: {cmd: 'printf "1 of 2\\r2 of 2\\n"; touch names', outs: [names], meta: {schedule: first}}
   a: {cmd: python meet.py a b, outs: [a]}
   b: {cmd: python meet.py b a, outs: [b]}
   speed: {cmd: ls *.busy > speed || true, deps: [a], outs: [speed], meta: {schedule: alone}}
@@ -70,7 +70,7 @@ def test_stages_run_together_and_measurements_alone(project: Path) -> None:
     said = done.stdout
     assert "5 of 6 stages are out of date; 2 at once" in said
     assert "[a] > python meet.py a b" in said
-    assert "[names] 2 of 2" in said and "1 of 2" not in said  # a progress bar's last state
+    assert "[names] 2 of 2" in said and "[names] 1 of 2" not in said  # a progress bar's last state
     assert said.index("[names]") < said.index("[a]")
     assert "up to date" in said.splitlines()[-1]
     assert (project / "speed").read_text() == ""

@@ -21,6 +21,7 @@ from lmm4rec.encoders.checkpoints import (
     read_checkpoint,
     read_config,
     variant_named,
+    without_weights,
     write_encoder,
 )
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
@@ -151,7 +152,7 @@ class Beit3(Beit3Network, Encoder):
     @classmethod
     def _build(cls, config: Beit3Config, state: StateDict, source: str, tokenizer: Path) -> Self:
         pieces = SentencePieceTokenizer.from_file(tokenizer, config.max_text_tokens)
-        with torch.device("meta"):
+        with without_weights():
             encoder = cls(config, pieces)
         load_exactly(encoder, state, source)
         return encoder.eval()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json, write_json
@@ -114,8 +116,33 @@ def kind_of(state: Mapping[str, Tensor]) -> str:
     return f"an unknown checkpoint (its first name is {min(state)!r})"
 
 
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """A model made inside has shapes alone (the meta device); `load_exactly` gives it weights.
+
+    Nothing is drawn for it either: on the meta device a draw is a decomposition in Python, the
+    first of which imports torch's compiler, twice as long as all of torch takes.
+    """
+    with torch.device("meta"), _NoDraws():
+        yield
+
+
+class _NoDraws(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in ("normal_", "uniform_", "kaiming_uniform_", "trunc_normal_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def load_exactly(model: nn.Module, state: StateDict, source: str) -> None:
-    """Put `state` into `model` (built on the meta device or not); every name and shape must match.
+    """Put `state` into `model` (made `without_weights` or not); every name and shape must match.
 
     Raises InputError naming the first misfit of each sort.
     """

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
+from lmm4rec.adam import AdamW
 from lmm4rec.distributed import (
     average_gradients,
     averaged,
@@ -115,7 +116,7 @@ class _Run:
         groups = self._trainable.groups(
             config.learning_rate, config.weight_decay, config.layer_decay
         )
-        self._optimizer = torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=ADAM_EPS, fused=True)
+        self._optimizer = AdamW(groups, ADAM_BETAS, ADAM_EPS)
         self._batch_size = min(config.batch_size, n_train)
         self._steps_an_epoch = n_train // self._batch_size
         self._latest, self._best = scratch / "latest.pt", scratch / "best.pt"
@@ -154,9 +155,9 @@ class _Run:
         with self._autocast():
             terms = self.encoder.losses(pixels, tokens)
         loss = torch.stack(list(terms.values())).sum()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        trained = [p for group in self._optimizer.param_groups for p in group["params"]]
+        trained = self._optimizer.parameters
         average_gradients(trained)
         torch.nn.utils.clip_grad_norm_(trained, self.config.gradient_norm)
         self._optimizer.step()

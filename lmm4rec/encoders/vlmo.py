@@ -19,6 +19,7 @@ from lmm4rec.encoders.checkpoints import (
     read_checkpoint,
     read_config,
     variant_named,
+    without_weights,
     write_encoder,
 )
 from lmm4rec.encoders.objectives import (
@@ -246,7 +247,7 @@ class Vlmo(VlmoNetwork, Encoder):
     @classmethod
     def _build(cls, config: VlmoConfig, state: StateDict, source: str, tokenizer: Path) -> Self:
         pieces = WordPieceTokenizer.from_file(tokenizer, config.max_text_tokens)
-        with torch.device("meta"):
+        with without_weights():
             encoder = cls(config, pieces)
         load_exactly(encoder, state, source)
         return encoder.eval()

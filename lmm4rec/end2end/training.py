@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lmm4rec.adam import AdamW
 from lmm4rec.corpus import TrainingView
 from lmm4rec.distributed import (
     average_gradients,
@@ -136,10 +137,11 @@ class _Run:
         self._loss = JointLoss(self._encoder, self._model, self._config.alignment_weight)
         self._model_optimizer = adam(self._model)
         rates = task.encoder_config
-        self._encoder_optimizer = torch.optim.AdamW(
+        self._encoder_optimizer = AdamW(
             self._trainable.groups(rates.learning_rate, rates.weight_decay, rates.layer_decay),
-            betas=ADAM_BETAS, eps=ADAM_EPS, fused=True,
-        )  # fmt: skip
+            ADAM_BETAS,
+            ADAM_EPS,
+        )
         self._encoder_steps = 0
         self._best = scratch / "best.pt"
         self.history, self.curve = History(), list[CurveRow]()
@@ -192,7 +194,7 @@ class _Run:
     def _step(self, triples: Triples, parts: list[MicroBatch] | None) -> dict[str, Tensor]:
         """One step of the recommender, and of the encoder unless it is frozen."""
         self._model_optimizer.zero_grad()
-        self._encoder_optimizer.zero_grad(set_to_none=True)
+        self._encoder_optimizer.zero_grad()
         terms = self._loss.backward(on_device(triples, self._device), parts)
         average_gradients(self._model.parameters())  # alike but for rounding, now in every bit
         self._model_optimizer.step()
@@ -205,7 +207,7 @@ class _Run:
         warmup = self._task.encoder_config.warmup_steps
         for group in self._encoder_optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, self._encoder_steps / max(warmup, 1))
-        trained = [p for group in self._encoder_optimizer.param_groups for p in group["params"]]
+        trained = self._encoder_optimizer.parameters
         average_gradients(trained)
         torch.nn.utils.clip_grad_norm_(trained, self._task.encoder_config.gradient_norm)
         self._encoder_optimizer.step()

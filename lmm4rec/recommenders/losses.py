@@ -6,9 +6,11 @@ Shapes: B batch, D dims.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -41,8 +43,32 @@ def info_nce(
 
 def embedding_norms(*embeddings: Tensor) -> Tensor:
     """EMBREG: Frobenius norms, not squared, summed, over the row count of the last argument."""
-    norms = [torch.linalg.vector_norm(embedding) for embedding in embeddings]
+    norms = [frobenius_norm(embedding) for embedding in embeddings]
     return torch.stack(norms).sum() / embeddings[-1].shape[0]
+
+
+def frobenius_norm(rows: Tensor) -> Tensor:
+    """||X||_F, [B, D] -> []; its gradient is X / ||X||_F, and zero where X is.
+
+    Every bit is that of `torch.linalg.vector_norm`, whose backward pass fills a mask of zeros over
+    the whole of X in case its norm is zero: a fifth of a VBPR step on CPU.
+    """
+    norm: Tensor = _FrobeniusNorm.apply(rows)
+    return norm
+
+
+class _FrobeniusNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(rows)
+        ctx.save_for_backward(rows, norm)
+        return norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        rows, norm = ctx.saved_tensors
+        return (rows / torch.where(norm == 0, torch.inf, norm)).mul_(gradients[0])
 
 
 def row_scores(left: Tensor, right: Tensor) -> Tensor:
