@@ -29,7 +29,7 @@ from lmm4rec.errors import InputError
 from stages.command import available_cores, stage
 from stages.job_queue import JobQueue
 
-DVC_REPRO = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]
+DVC_REPRO = [sys.executable, "-m", "stages.quick_dvc", "--wait-for-lock", "repro"]
 _RUNNING_STAGE = re.compile(r"Running stage '(.+)':")
 
 

@@ -40,6 +40,20 @@ def test_dvc_commands_and_options_exist(command: str) -> None:
         assert option in usage.stdout, (command, option)
 
 
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m stages.")])
+def test_stage_commands_and_options_exist(command: str) -> None:
+    _, _, module, *rest = command.split()
+    usage = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for option in (word for word in rest if word.startswith("--")):
+        assert option in usage.stdout, (command, option)
+
+
 def test_stages_named_in_the_readme_exist() -> None:
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
     named = {name.split("@")[0] for name in re.findall(r"\b[a-z0-9-]+@[a-z]+-", README)}

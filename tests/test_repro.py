@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,6 +78,8 @@ def test_stages_run_together_and_measurements_alone(project: Path) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = str(max(1, (cores or 1) // 2))
     assert {(project / name).read_text() for name in "ab"} == {threads + "5", threads + "7"}
+    lock = (project / "dvc.lock").read_text()
+    assert dumps_yaml(parse_yaml_for_update(lock, "dvc.lock")) == lock  # as DVC itself writes it
     assert run("dvc", "status", folder=project).stdout.strip() == (
         "Data and pipelines are up to date."
     )
