@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from types import FrameType
@@ -146,7 +146,7 @@ class _Runner:
     def run(self, jobs: JobQueue) -> None:
         """All stages of the queue. InputError: some failed; the message names them."""
         failed: list[str] = []
-        futures: dict[Future[int], list[str]] = {}
+        futures: dict[Future[str | None], list[str]] = {}
         with ThreadPoolExecutor(self._jobs) as pool:
             while True:
                 while len(futures) < self._jobs and (self._keep_going or not failed):
@@ -157,12 +157,12 @@ class _Runner:
                 if not futures:
                     break
                 for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    job = futures.pop(future)
-                    if future.result() == 0:
-                        jobs.finish(job)
-                    else:
-                        jobs.drop(job)
-                        failed.append(job[0] if len(job) == 1 else f"{job[0]} … {job[-1]}")
+                    job, culprit = futures.pop(future), future.result()
+                    done = job if culprit is None else job[: job.index(culprit)]
+                    jobs.finish(done)
+                    if culprit is not None:
+                        jobs.drop(job[len(done) :])
+                        failed.append(culprit)
         if failed:
             raise InputError(
                 f"{', '.join(failed)} failed, see the lines above; mend it and run this again: "
@@ -171,10 +171,10 @@ class _Runner:
 
     def run_alone(self, names: list[str], arguments: list[str] | None = None) -> None:
         """Stages, or `dvc repro` with these arguments, while nothing else runs."""
-        if self._run(names, {}, arguments) != 0:
+        if self._run(names, {}, arguments) is not None:
             raise InputError(f"{names[0] if names else 'dvc repro'} failed, see the lines above")
 
-    def _run_on_a_slot(self, names: list[str], alone: bool) -> int:
+    def _run_on_a_slot(self, names: list[str], alone: bool) -> str | None:
         gpu = self._slots.get()
         try:
             threads = available_cores() if alone else max(1, available_cores() // self._jobs)
@@ -192,7 +192,8 @@ class _Runner:
 
     def _run(
         self, names: list[str], environment: dict[str, str], arguments: list[str] | None = None
-    ) -> int:
+    ) -> str | None:
+        """The stage that failed, or None."""
         began = time.monotonic()
         command = [*DVC_REPRO, *(["--single-item", *names] if names else arguments or [])]
         process = subprocess.Popen(
@@ -211,10 +212,13 @@ class _Runner:
             self._say(speaker, line)
         code = process.wait()
         del self._running[process.pid]
+        took = time.monotonic() - began
+        if code != 0:
+            self._say(speaker, f"failed after {took:.0f} s")
+            return speaker
         if names:
-            said_last = "done" if code == 0 else f"failed with exit code {code}"
-            self._say(names[-1], f"{said_last} after {time.monotonic() - began:.0f} s")
-        return code
+            self._say(names[-1], f"done after {took:.0f} s")
+        return None
 
     def _say(self, speaker: str, line: str) -> None:
         text = line.rstrip("\n").rpartition("\r")[2]  # of a progress bar its last state
@@ -230,7 +234,8 @@ def _interruptible() -> Iterator[dict[int, subprocess.Popen[bytes]]]:
 
     def stop(number: int, _: FrameType | None) -> None:
         for process in list(running.values()):
-            os.killpg(process.pid, signal.SIGINT)  # DVC lets its command end, then ends
+            with suppress(ProcessLookupError):  # it may just have ended
+                os.killpg(process.pid, signal.SIGINT)  # DVC lets its command end, then ends
         raise InputError(f"stopped by {signal.Signals(number).name}; what is done stays done")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -103,7 +103,8 @@ def test_targets_and_what_they_need_run_and_nothing_else(project: Path) -> None:
 def test_a_failure_is_named_and_its_dependents_do_not_run(project: Path, keep_going: bool) -> None:
     (project / "dvc.yaml").write_text(
         "stages:\n"
-        "  bad: {cmd: 'echo the cause >&2; exit 3', outs: [bad]}\n"
+        "  well: {cmd: touch well, outs: [well]}\n"
+        "  bad: {cmd: 'echo the cause >&2; exit 3', deps: [well], outs: [bad]}\n"
         "  after: {cmd: cp bad after, deps: [bad], outs: [after]}\n"
         "  last: {cmd: cp after last, deps: [bad, after], outs: [last]}\n"
         "  least: {cmd: cp last least, deps: [last, after], outs: [least]}\n"
@@ -114,9 +115,10 @@ def test_a_failure_is_named_and_its_dependents_do_not_run(project: Path, keep_go
     done = repro(project, "--jobs", "1", *(["--keep-going"] if keep_going else []))
     assert done.returncode == 1
     assert "[bad] the cause" in done.stdout
-    assert done.stderr.strip().startswith("Error: bad")
+    assert done.stderr.strip().startswith("Error: bad failed, see the lines above")
+    assert "[bad] failed after" in done.stdout
     assert "what is done stays done" in done.stderr and "Traceback" not in done.stderr
-    assert not (project / "after").exists()
+    assert (project / "well").exists() and not (project / "after").exists()
     assert (project / "latest").exists() == keep_going
 
 
