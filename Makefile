@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test lint install clean
 
-# Stages at once: `make run JOBS=1` is a plain `dvc repro`, one stage after the other.
+# Stages at once; with JOBS=1 one after the other, as `dvc repro` runs them.
 JOBS ?= 2
 
 run: install  ## install what is missing, then the whole study on the demo
