@@ -55,9 +55,9 @@ def main(
         return
     with _interruptible() as running:
         runner = _Runner(jobs, gpus, keep_going, running)
-        for name in plan.first:
-            runner.run_alone([name])
         if plan.needs:
+            for name in plan.first:
+                runner.run_alone([name])
             click.echo(f"{len(plan.needs)} of {plan.total} stages are out of date; {jobs} at once")
             runner.run(JobQueue(plan.needs, plan.alone))
         # What DVC itself makes of it; nothing is left to run, or it is run here.
