@@ -49,8 +49,6 @@ class JobQueue:
         ready = [stage for stage in self._waiting if self._needs[stage] <= self._done]
         heads = [stage for stage in ready if stage not in self._alone]
         if heads:
-            if self._running & self._alone:
-                return []
             heads.sort(key=lambda stage: -len(self.descendants([stage])))
             size = 1 if single else max(1, len(heads) // (CHAINS_PER_PROCESS * processes))
             job = self._chains(heads[:size])

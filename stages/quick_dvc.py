@@ -1,10 +1,10 @@
 """DVC, but for how it puts a stage into dvc.lock: `python -m stages.quick_dvc repro ...`.
 
 After every stage DVC reads the whole of dvc.lock with a parser that keeps comments, written in
-Python, and writes it all anew, with the repository locked: two seconds for 90 stages, and for the
-thousands of a large study most of a minute in which no other job can begin or end. Here the stage's
-own lines are replaced, in a file that appears whole or not at all. The bytes are those that DVC
-writes (a test compares them); a file that looks unlike DVC's own is left to DVC.
+Python, and writes it all anew, with the repository locked, so that no other job can begin or end:
+3 s for 99 stages (4,090 lines, measured beside other work), more for more. Here the stage's own
+lines are replaced, in a file that appears whole or not at all. The bytes are those that DVC writes
+(a test compares them); a file that looks unlike DVC's own is left to DVC.
 """
 
 from __future__ import annotations

@@ -28,6 +28,17 @@ def give_gradients(parameters: list[nn.Parameter], step: int) -> None:
         parameter.grad = gradient if row == 0 or (row == 1 and step >= 2) else None
 
 
+def take_a_step(number: int, *both: tuple[Any, list[nn.Parameter]]) -> None:
+    """Each optimizer on its own parameters, which are the same afterwards."""
+    for optimizer, parameters in both:
+        optimizer.zero_grad()
+        assert all(parameter.grad is None for parameter in parameters)
+        give_gradients(parameters, number)
+        optimizer.step()
+    for one, other in zip(both[0][1], both[1][1], strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 def test_every_bit_is_that_of_torch(weight_decay: float) -> None:
     ours, theirs = weights(), weights()
@@ -35,13 +46,7 @@ def test_every_bit_is_that_of_torch(weight_decay: float) -> None:
     expected = torch.optim.Adam(theirs, lr=RATES[0], weight_decay=weight_decay, fused=True)
     for step, rate in enumerate(RATES):
         adam.learning_rate = expected.param_groups[0]["lr"] = rate
-        for optimizer, parameters in ((adam, ours), (expected, theirs)):
-            optimizer.zero_grad()
-            assert all(parameter.grad is None for parameter in parameters)
-            give_gradients(parameters, step)
-            optimizer.step()
-        for one, other in zip(ours, theirs, strict=True):
-            assert torch.equal(one, other)
+        take_a_step(step, (adam, ours), (expected, theirs))
     assert not torch.equal(ours[1], weights()[1])
     assert torch.equal(ours[2], weights()[2])
 
@@ -58,15 +63,10 @@ def test_every_bit_of_groups_is_that_of_torch_also_after_a_stop() -> None:
     adamw = AdamW(groups(ours), betas=(0.9, 0.98), eps=1e-6)
     expected = torch.optim.AdamW(groups(theirs), betas=(0.9, 0.98), eps=1e-6, fused=True)
     for step, rate in enumerate(RATES):
-        for optimizer, parameters in ((adamw, ours), (expected, theirs)):
+        for optimizer in (adamw, expected):
             for place, group in enumerate(optimizer.param_groups):
                 group["lr"] = rate / (1 + place)
-            optimizer.zero_grad()
-            assert all(parameter.grad is None for parameter in parameters)
-            give_gradients(parameters, step)
-            optimizer.step()
-        for one, other in zip(ours, theirs, strict=True):
-            assert torch.equal(one, other)
+        take_a_step(step, (adamw, ours), (expected, theirs))
         state = {name: {kind: [t.clone() for t in tensors] for kind, tensors in moments.items()}
                  for name, moments in adamw.state_dict().items()}  # fmt: skip
         adamw = AdamW(groups(ours), betas=(0.9, 0.98), eps=1e-6)

@@ -4,6 +4,8 @@ import argparse
 import io
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -355,3 +357,17 @@ def test_unknown_variants_and_other_vocabularies_are_refused(tmp_path):
     torch.save(beit3_state(), tmp_path / "w")
     with pytest.raises(InputError, match=r"has \d+ entries but these weights were .* 64002"):
         Beit3.from_checkpoint("base", tmp_path / "w", tmp_path / "tokenizer.spm")
+
+
+def test_a_model_without_weights_draws_none_and_keeps_the_compiler_out() -> None:
+    code = (
+        "import sys; from torch import nn;"
+        "from lmm4rec.encoders.checkpoints import without_weights\n"
+        "with without_weights():\n"
+        "    model = nn.Sequential(nn.Linear(3, 2), nn.Embedding(4, 2), nn.LayerNorm(2))\n"
+        "    nn.init.trunc_normal_(model[0].weight); nn.init.normal_(model[1].weight)\n"
+        "assert all(p.is_meta and p.requires_grad for p in model.parameters())\n"
+        "assert [tuple(p.shape) for p in model[0].parameters()] == [(2, 3), (2,)]\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

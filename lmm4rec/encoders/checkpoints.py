@@ -121,7 +121,7 @@ def without_weights() -> Iterator[None]:
     """A model made inside has shapes alone (the meta device); `load_exactly` gives it weights.
 
     Nothing is drawn for it either: on the meta device a draw is a decomposition in Python, the
-    first of which imports torch's compiler, twice as long as all of torch takes.
+    first of which imports torch's compiler. Loading a tiny encoder took 4.5 s with it, 0.4 without.
     """
     with torch.device("meta"), _NoDraws():
         yield
