@@ -18,7 +18,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lmm4rec.encoders import beit3, vlmo_checkpoints
+from lmm4rec.encoders import vlmo_checkpoints
+from lmm4rec.encoders.beit3 import Beit3
 from lmm4rec.encoders.beit3_network import Beit3Config, Beit3Network, join
 from lmm4rec.encoders.checkpoints import load_exactly
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
@@ -94,7 +95,7 @@ def build_beit3(golden: Golden) -> Beit3Network:
         layer_norm_eps=sizes["layernorm_eps"],
     )
     network = Beit3Network(config)
-    load_exactly(network, beit3.adapt(golden.state, config, "golden"), "golden")
+    load_exactly(network, Beit3.adapt(golden.state, config, "golden"), "golden")
     return network
 
 

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar, Self
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm4rec.distributed import gather
-from lmm4rec.encoders.base import Encoder, TextBatch
+from lmm4rec.encoders.base import TextBatch
 from lmm4rec.encoders.beit3_network import UNUSED_POSITIONS, Beit3Config, Beit3Network
-from lmm4rec.encoders.checkpoints import (
-    WEIGHTS_FILE,
-    StateDict,
-    kind_of,
-    load_exactly,
-    read_checkpoint,
-    read_config,
-    variant_named,
-    without_weights,
-    write_encoder,
-)
+from lmm4rec.encoders.checkpoints import StateDict, kind_of
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
-from lmm4rec.encoders.pictures import RandomSquare, SquashToSquare
 from lmm4rec.encoders.positions import resize_grid
 from lmm4rec.encoders.sentencepiece_tokens import (
     MODEL_FILE,
@@ -33,6 +19,7 @@ from lmm4rec.encoders.sentencepiece_tokens import (
     train_sentencepiece,
 )
 from lmm4rec.encoders.texts import longest
+from lmm4rec.encoders.unified import UnifiedEncoder, fused_embedding
 from lmm4rec.errors import InputError
 
 VISION_POSITIONS = "beit3.encoder.embed_positions.A.weight"
@@ -72,14 +59,19 @@ def tiny(vocab_size: int, max_text_tokens: int = TINY_TEXT_TOKENS) -> Beit3Confi
 PUBLISHED: dict[str, Callable[[int], Beit3Config]] = {"base": base, "large": large}
 
 
-class Beit3(Beit3Network, Encoder):
+class Beit3(Beit3Network, UnifiedEncoder):
     """BEiT-3 (ITC): D-dimensional image and text embeddings, and both readouts of a joint pass.
 
     Tokens are `tokens` int64 [B, L] and `padding_mask` bool [B, L], True = pad.
     """
 
     family: ClassVar[str] = "beit3"
-    tokenizer: SentencePieceTokenizer
+    Config = Beit3Config
+    Tokenizer = SentencePieceTokenizer
+    tokenizer_file = MODEL_FILE
+    published = PUBLISHED
+    containers = ("model", "module", "state_dict")
+    config: Beit3Config
 
     def __init__(self, config: Beit3Config, tokenizer: SentencePieceTokenizer) -> None:
         super().__init__(config)
@@ -89,11 +81,7 @@ class Beit3(Beit3Network, Encoder):
                 f"the sentencepiece model has {tokenizer.size} entries but these weights were "
                 f"trained with {entries}; give the file that belongs to them"
             )
-        self.image_dim = self.text_dim = config.width
-        self.fused_dim = 2 * config.width
-        self.image_transform = SquashToSquare(config.image_pixels)
-        self.augmenting_transform = RandomSquare(config.image_pixels)
-        self.tokenizer = tokenizer
+        self._equip(config, tokenizer)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         return self.image_embedding(pixels)
@@ -102,13 +90,8 @@ class Beit3(Beit3Network, Encoder):
         return self.text_embedding(*_trimmed(tokens))
 
     def encode_pairs(self, pixels: Tensor, tokens: TextBatch) -> Tensor:
-        """[B, 2 D]: image CLS and text BOS after one joint pass, each of length sqrt(1/2).
-
-        So the whole is L2-normalised and both modalities weigh the same.
-        """
-        readouts = self.fused_readouts(pixels, *_trimmed(tokens))
-        halves = [F.normalize(readout.float(), dim=-1) for readout in readouts]
-        return torch.cat(halves, dim=-1) / 2**0.5
+        """[B, 2 D]: image CLS and text BOS after one joint pass."""
+        return fused_embedding(self.fused_readouts(pixels, *_trimmed(tokens)))
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
         """`itc`: the retrieval loss over two single-modality passes."""
@@ -121,64 +104,34 @@ class Beit3(Beit3Network, Encoder):
     def layers(self) -> list[nn.Module]:
         return list(self.beit3.encoder.layers)
 
-    def save(self, folder: Path) -> None:
-        write_encoder(folder, self.family, self.config, self)
-        self.tokenizer.save(folder)
-
     @classmethod
     def tiny(cls, texts: Sequence[str]) -> Self:
         pieces = train_sentencepiece(texts, TINY_VOCABULARY, TINY_TEXT_TOKENS)
         return cls(tiny(pieces.size, TINY_TEXT_TOKENS), pieces)
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        config = read_config(folder, cls.family, Beit3Config)
-        weights = folder / WEIGHTS_FILE
-        return cls._build(config, read_checkpoint(weights), str(weights), folder / MODEL_FILE)
+    @staticmethod
+    def adapt(state: StateDict, config: Beit3Config, source: str) -> StateDict:
+        """An official state dict as this variant needs it: heads checked, positions resized.
 
-    @classmethod
-    def from_checkpoint(
-        cls, variant: str, weights: Path, tokenizer: Path, image_pixels: int = 224
-    ) -> Self:
-        """The encoder from an official ITC or retrieval file and `beit3.spm`, on CPU, in eval mode.
-
-        Image positions are interpolated where the file was trained on another picture size.
-        Raises InputError for files of another kind, variant or vocabulary.
+        Leaves out the pretraining heads; raises InputError for what is no retrieval checkpoint.
         """
-        config = variant_named(variant, PUBLISHED, cls.family)(image_pixels)
-        state = adapt(read_checkpoint(weights), config, str(weights))
-        return cls._build(config, state, str(weights), tokenizer)
-
-    @classmethod
-    def _build(cls, config: Beit3Config, state: StateDict, source: str, tokenizer: Path) -> Self:
-        pieces = SentencePieceTokenizer.from_file(tokenizer, config.max_text_tokens)
-        with without_weights():
-            encoder = cls(config, pieces)
-        load_exactly(encoder, state, source)
-        return encoder.eval()
-
-
-def adapt(state: StateDict, config: Beit3Config, source: str) -> StateDict:
-    """An official state dict as this variant needs it: heads checked, positions resized.
-
-    Leaves out the pretraining heads; raises InputError for what is no retrieval checkpoint.
-    """
-    if "beit3.encoder.layer_norm.A.weight" not in state:
-        raise InputError(
-            f"{source}: {kind_of(state)}, not a BEiT-3 checkpoint; "
-            "give beit3_*_itc_patch16_224.pth or a BEiT-3 retrieval fine-tuning"
-        )
-    lacking = [name for name in RETRIEVAL_HEADS if name not in state]
-    if lacking:
-        raise InputError(
-            f"{source}: a BEiT-3 checkpoint without retrieval heads ({lacking[0]}; a pretraining "
-            "file or another task's), which gives no embeddings; give beit3_*_itc_patch16_224.pth"
-        )
-    state = {name: x for name, x in state.items() if not name.startswith(PRETRAINING_HEADS)}
-    if VISION_POSITIONS in state:
-        kept = UNUSED_POSITIONS + 1
-        state[VISION_POSITIONS] = resize_grid(state[VISION_POSITIONS], kept, config.grid)
-    return state
+        if "beit3.encoder.layer_norm.A.weight" not in state:
+            raise InputError(
+                f"{source}: {kind_of(state)}, not a BEiT-3 checkpoint; "
+                "give beit3_*_itc_patch16_224.pth or a BEiT-3 retrieval fine-tuning"
+            )
+        lacking = [name for name in RETRIEVAL_HEADS if name not in state]
+        if lacking:
+            raise InputError(
+                f"{source}: a BEiT-3 checkpoint without retrieval heads ({lacking[0]}; a "
+                "pretraining file or another task's), which gives no embeddings; give "
+                "beit3_*_itc_patch16_224.pth"
+            )
+        state = {name: x for name, x in state.items() if not name.startswith(PRETRAINING_HEADS)}
+        if VISION_POSITIONS in state:
+            kept = UNUSED_POSITIONS + 1
+            state[VISION_POSITIONS] = resize_grid(state[VISION_POSITIONS], kept, config.grid)
+        return state
 
 
 def _trimmed(tokens: TextBatch) -> tuple[Tensor, Tensor]:

@@ -16,38 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm4rec.encoders.initialisation import initialise, initialise_places
-from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.encoders.unified import UnifiedConfig
 
 UNUSED_POSITIONS = 2  # rows 0 and 1 of both position tables: the first token has row 2
 
 
-class Beit3Config(Section):
-    """The sizes of a BEiT-3; `vocab_size` counts the rows of its word table."""
+class Beit3Config(UnifiedConfig):
+    """The sizes of a BEiT-3."""
 
-    image_pixels: int
-    patch_pixels: int
-    vocab_size: int
     unused_vocab_rows: int  # the last ones of the word table
-    max_text_tokens: int
     text_positions: int
-    width: int
     heads: int
     ffn_width: int
     layers: int
     layer_norm_eps: float
-
-    @property
-    def grid(self) -> int:
-        """Patches along a side of the picture."""
-        return self.image_pixels // self.patch_pixels
-
-    def model_post_init(self, _: object) -> None:
-        if self.grid < 1 or self.image_pixels % self.patch_pixels:
-            raise InputError(
-                f"image_pixels {self.image_pixels} is not a multiple of the patch, "
-                f"{self.patch_pixels} pixels; set a multiple of {self.patch_pixels}"
-            )
 
 
 # The tokens of a sequence by modality: "A" image [B, N + 1, D], "B" text [B, L, D], either or both

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
@@ -11,17 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmm4rec.distributed import gather, own_slice, share_of_mean
-from lmm4rec.encoders.base import Encoder, TextBatch
-from lmm4rec.encoders.checkpoints import (
-    WEIGHTS_FILE,
-    StateDict,
-    load_exactly,
-    read_checkpoint,
-    read_config,
-    variant_named,
-    without_weights,
-    write_encoder,
-)
+from lmm4rec.encoders.base import TextBatch
 from lmm4rec.encoders.objectives import (
     IGNORED_LABEL,
     contrastive_loss,
@@ -30,8 +19,8 @@ from lmm4rec.encoders.objectives import (
     masked_language_loss,
     similarity,
 )
-from lmm4rec.encoders.pictures import RandomSquare, SquashToSquare
 from lmm4rec.encoders.texts import longest
+from lmm4rec.encoders.unified import UnifiedEncoder, fused_embedding
 from lmm4rec.encoders.vlmo_blocks import VlmoConfig
 from lmm4rec.encoders.vlmo_checkpoints import CONTAINERS, adapt
 from lmm4rec.encoders.vlmo_network import VlmoNetwork
@@ -90,13 +79,20 @@ PUBLISHED: dict[str, Callable[[int], VlmoConfig]] = {
 }
 
 
-class Vlmo(VlmoNetwork, Encoder):
+class Vlmo(VlmoNetwork, UnifiedEncoder):
     """VLMo: D-dimensional image and text embeddings, and both readouts of a joint pass.
 
     Tokens are `tokens` and `attention_mask` (1 = real), both int64 [B, L].
     """
 
     family: ClassVar[str] = "vlmo"
+    Config = VlmoConfig
+    Tokenizer = WordPieceTokenizer
+    tokenizer_file = VOCAB_FILE
+    published = PUBLISHED
+    containers = CONTAINERS
+    adapt = staticmethod(adapt)
+    config: VlmoConfig
     tokenizer: WordPieceTokenizer
 
     def __init__(self, config: VlmoConfig, tokenizer: WordPieceTokenizer) -> None:
@@ -106,11 +102,7 @@ class Vlmo(VlmoNetwork, Encoder):
                 f"the WordPiece vocabulary has {tokenizer.size} entries but these weights were "
                 f"trained with {config.vocab_size}; give the vocab.txt that belongs to them"
             )
-        self.image_dim = self.text_dim = config.width
-        self.fused_dim = 2 * config.width
-        self.image_transform = SquashToSquare(config.image_pixels)
-        self.augmenting_transform = RandomSquare(config.image_pixels)
-        self.tokenizer = tokenizer
+        self._equip(config, tokenizer)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """The plain branch (the official `infer_image_ft`)."""
@@ -125,16 +117,10 @@ class Vlmo(VlmoNetwork, Encoder):
         return embedding
 
     def encode_pairs(self, pixels: Tensor, tokens: TextBatch) -> Tensor:
-        """[B, 2 D]: image CLS and text CLS after one joint pass, each of length sqrt(1/2).
-
-        So the whole is L2-normalised and both modalities weigh the same.
-        """
+        """[B, 2 D]: image CLS and text CLS after one joint pass."""
         ids, attention_mask = _trimmed(tokens)
-        readouts = self.fused_readouts(
-            self.embed_image(pixels), self.embed_text(ids), attention_mask
-        )
-        halves = [F.normalize(readout.float(), dim=-1) for readout in readouts]
-        return torch.cat(halves, dim=-1) / 2**0.5
+        image, text = self.embed_image(pixels), self.embed_text(ids)
+        return fused_embedding(self.fused_readouts(image, text, attention_mask))
 
     def losses(self, pixels: Tensor, tokens: TextBatch) -> dict[str, Tensor]:
         """`itc` (mean of the plain and the vl branch), `itm`, and `mlm` with its weight in it.
@@ -216,41 +202,10 @@ class Vlmo(VlmoNetwork, Encoder):
     def layers(self) -> list[nn.Module]:
         return list(self.transformer.blocks)
 
-    def save(self, folder: Path) -> None:
-        write_encoder(folder, self.family, self.config, self)
-        self.tokenizer.save(folder)
-
     @classmethod
     def tiny(cls, texts: Sequence[str]) -> Self:
         pieces = train_wordpiece(texts, TINY_VOCABULARY, TINY_TEXT_TOKENS)
         return cls(tiny(pieces.size, TINY_TEXT_TOKENS), pieces)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        config = read_config(folder, cls.family, VlmoConfig)
-        weights = folder / WEIGHTS_FILE
-        return cls._build(config, read_checkpoint(weights), str(weights), folder / VOCAB_FILE)
-
-    @classmethod
-    def from_checkpoint(
-        cls, variant: str, weights: Path, tokenizer: Path, image_pixels: int = 224
-    ) -> Self:
-        """The encoder from an official pretraining file and bert-base-uncased's vocab.txt.
-
-        On CPU, in eval mode. Image positions are interpolated where the file was trained on another
-        picture size. Raises InputError for files of another kind, variant or vocabulary.
-        """
-        config = variant_named(variant, PUBLISHED, cls.family)(image_pixels)
-        state = adapt(read_checkpoint(weights, CONTAINERS), config, str(weights))
-        return cls._build(config, state, str(weights), tokenizer)
-
-    @classmethod
-    def _build(cls, config: VlmoConfig, state: StateDict, source: str, tokenizer: Path) -> Self:
-        pieces = WordPieceTokenizer.from_file(tokenizer, config.max_text_tokens)
-        with without_weights():
-            encoder = cls(config, pieces)
-        load_exactly(encoder, state, source)
-        return encoder.eval()
 
 
 def _trimmed(tokens: TextBatch) -> tuple[Tensor, Tensor]:

@@ -15,21 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.encoders.unified import UnifiedConfig
 
 Expert = Literal["text", "imag", "vl"]
 Places = list[int] | None  # of tokens in the sequence; None: all of them
 
 
-class VlmoConfig(Section):
+class VlmoConfig(UnifiedConfig):
     """The sizes of a VLMo, and which of its two kinds of position it has."""
 
-    image_pixels: int
-    patch_pixels: int
-    vocab_size: int
-    max_text_tokens: int
-    width: int
     heads: int
     ffn_width: int
     blocks: int
@@ -40,18 +34,6 @@ class VlmoConfig(Section):
     layer_scale: bool
     layer_norm_eps: float
     text_layer_norm_eps: float  # of the text embedding and the language head
-
-    @property
-    def grid(self) -> int:
-        """Patches along a side of the picture."""
-        return self.image_pixels // self.patch_pixels
-
-    def model_post_init(self, _: object) -> None:
-        if self.grid < 1 or self.image_pixels % self.patch_pixels:
-            raise InputError(
-                f"image_pixels {self.image_pixels} is not a multiple of the patch, "
-                f"{self.patch_pixels} pixels; set a multiple of {self.patch_pixels}"
-            )
 
 
 class TextEmbeddings(nn.Module):
