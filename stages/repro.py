@@ -40,28 +40,35 @@ _RUNNING_STAGE = re.compile(r"Running stage '(.+)':")
 )
 @click.option("--devices", default="", help="GPUs to deal out, one a job: 0,1,2,3")
 @click.option("--keep-going", is_flag=True, help="after a failure run what does not depend on it")
+@click.option("--pull", is_flag=True, help="fetch what is missing and needed, and nothing else")
 @click.option("--dry", is_flag=True, help="name what would run, and run nothing")
 def main(
-    targets: tuple[str, ...], jobs: int | None, devices: str, keep_going: bool, dry: bool
+    targets: tuple[str, ...],
+    jobs: int | None,
+    devices: str,
+    keep_going: bool,
+    pull: bool,
+    dry: bool,
 ) -> None:
     gpus = [name.strip() for name in devices.split(",") if name.strip()]
     jobs = jobs or len(gpus) or 2
     if gpus and jobs > len(gpus):
         raise InputError(f"--jobs {jobs} with {len(gpus)} devices; name as many devices as jobs")
-    plan = read_plan(targets)
+    plan = read_plan(targets, allow_missing=pull)
     if dry:
         for name in plan.needs:
             click.echo(name)
         return
     with _interruptible() as running:
-        runner = _Runner(jobs, gpus, keep_going, running)
+        options = ["--pull", "--allow-missing"] if pull else []
+        runner = _Runner(jobs, gpus, keep_going, [*DVC_REPRO, *options], running)
         if plan.needs:
             for name in plan.first:
                 runner.run_alone([name])
             click.echo(f"{len(plan.needs)} of {plan.total} stages are out of date; {jobs} at once")
             runner.run(JobQueue(plan.needs, plan.alone))
         # What DVC itself makes of it; nothing is left to run, or it is run here.
-        runner.run_alone([], arguments=list(targets))
+        runner.run_alone([], targets)
 
 
 @dataclass(frozen=True)
@@ -74,16 +81,17 @@ class Plan:
     total: int
 
 
-def read_plan(targets: Collection[str]) -> Plan:
+def read_plan(targets: Collection[str], *, allow_missing: bool = False) -> Plan:
     """What DVC says of the targets and all they need (all stages: no targets).
 
+    `allow_missing`: files that are not here do not make a stage out of date.
     InputError: dvc.yaml or params.yaml cannot be read, or a target is unknown.
     """
     from dvc.exceptions import DvcException  # a second; --help stays instant
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
 
     try:
-        with Repo(_wait_for_lock=True) as repo:
+        with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
             graph = repo.index.graph  # from a stage to those it needs
             by_name = {node.addressing: node for node in graph}
             wanted = [node.addressing for t in targets for node in repo.stage.collect(t)]
@@ -92,7 +100,11 @@ def read_plan(targets: Collection[str]) -> Plan:
                 for name, node in by_name.items()
             }
             inside = _with_ancestors(wanted, needs) if targets else set(needs)
-            changed = inside & set(repo.status(sorted(inside) if targets else None))
+            changed = {
+                name
+                for name in inside
+                if by_name[name].changed(allow_missing, list(graph.successors(by_name[name])))
+            }
     except DvcException as error:
         raise InputError(_sentence(error)) from error
     everything = JobQueue(needs)
@@ -135,9 +147,11 @@ class _Runner:
         jobs: int,
         gpus: list[str],
         keep_going: bool,
+        command: list[str],
         running: dict[int, subprocess.Popen[bytes]],
     ) -> None:
-        self._jobs, self._keep_going, self._running = jobs, keep_going, running
+        self._jobs, self._keep_going = jobs, keep_going
+        self._command, self._running = command, running
         self._slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for slot in range(jobs):
             self._slots.put(gpus[slot] if gpus else None)
@@ -169,9 +183,9 @@ class _Runner:
                 "what is done stays done"
             )
 
-    def run_alone(self, names: list[str], arguments: list[str] | None = None) -> None:
-        """Stages, or `dvc repro` with these arguments, while nothing else runs."""
-        if self._run(names, {}, arguments) is not None:
+    def run_alone(self, names: list[str], targets: Collection[str] = ()) -> None:
+        """Stages, or all that the targets need, while nothing else runs."""
+        if self._run(names, {}, targets) is not None:
             raise InputError(f"{names[0] if names else 'dvc repro'} failed, see the lines above")
 
     def _run_on_a_slot(self, names: list[str], alone: bool) -> str | None:
@@ -191,13 +205,12 @@ class _Runner:
             self._slots.put(gpu)
 
     def _run(
-        self, names: list[str], environment: dict[str, str], arguments: list[str] | None = None
+        self, names: list[str], environment: dict[str, str], targets: Collection[str] = ()
     ) -> str | None:
         """The stage that failed, or None."""
         began = time.monotonic()
-        command = [*DVC_REPRO, *(["--single-item", *names] if names else arguments or [])]
         process = subprocess.Popen(
-            command,
+            [*self._command, *(["--single-item", *names] if names else targets)],
             env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -301,6 +301,7 @@ def test_a_clone_is_checked_without_downloading(
 ) -> None:
     other = colleague()
     assert "up to date" in other.run("dvc", "repro", "--allow-missing", "--dry")
+    assert other.run(sys.executable, "-m", "stages.repro", "--pull", "--dry") == ""
     assert not (other.folder / "data/features").exists()
 
 

@@ -99,6 +99,41 @@ def test_targets_and_what_they_need_run_and_nothing_else(project: Path) -> None:
     assert repro(project, "--dry").stdout.split() == ["speed", "c", "d"]
 
 
+SHARED = """
+stages:
+  raw: {cmd: echo raw > raw, outs: [raw]}
+  heavy: {cmd: cat raw > heavy, deps: [raw], outs: [heavy]}
+  light: {cmd: cat heavy > light, deps: [heavy], outs: [light]}
+  lighter: {cmd: cat light > lighter, deps: [light], outs: [lighter]}
+  other: {cmd: cat raw > other, deps: [raw], outs: [other]}
+"""
+
+
+def test_a_colleagues_change_runs_on_what_is_fetched_for_it(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    team = tmp_path_factory.mktemp("team")
+    (project / "dvc.yaml").write_text(SHARED)
+    remote = ("dvc", "remote", "add", "--default", "team", str(team / "remote"))
+    run(*remote, folder=project)
+    assert repro(project).returncode == 0
+    run("dvc", "push", folder=project)
+    run("git", "add", "--all", folder=project)
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    run("git", *identity, "commit", "-qm", "all", folder=project)
+    run("git", "clone", "-q", str(project), "colleague", folder=team)
+    other = team / "colleague"
+    (other / "dvc.yaml").write_text(SHARED.replace("cat heavy >", "cat heavy heavy >"))
+    assert repro(other, "--pull", "--dry").stdout.split() == ["light", "lighter"]
+    done = repro(other, "--pull", "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
+    assert ran == {"light", "lighter"}
+    assert (other / "lighter").read_text() == "raw\nraw\n"
+    assert (other / "heavy").exists()
+    assert not (other / "raw").exists() and not (other / "other").exists()
+
+
 @pytest.mark.parametrize("keep_going", [False, True])
 def test_a_failure_is_named_and_its_dependents_do_not_run(project: Path, keep_going: bool) -> None:
     (project / "dvc.yaml").write_text(
