@@ -26,7 +26,8 @@ from tests.processes import curve_numbers, distance, torchrun
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
-    "run.features": ["clip-tiny", "clip-tiny-tuned", "noise", "shuffled"],
+    "run.controls": ["noise"],
+    "run.features": ["clip-tiny", "clip-tiny-tuned", "noise"],
     "run.recommenders": ["vbpr"],
     "run.id_recommenders": ["bpr"],
     "run.seeds": [1],
@@ -147,7 +148,7 @@ def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
 
 def test_editing_a_recommender_reruns_it_alone(clone: Clone) -> None:
     clone.edit({"recommenders.vbpr.dimensions": 8})
-    features = ["clip-tiny", "clip-tiny-tuned", "noise", "shuffled"]
+    features = SMALL["run.features"]
     runs = {f"{stage}@demo-{name}-vbpr-1" for stage in ("train", "evaluate") for name in features}
     assert clone.ran(clone.run("dvc", "repro")) == runs | {"report@demo"}
 
@@ -177,7 +178,7 @@ def test_adding_a_recommender_runs_only_it(clone: Clone) -> None:
     assert rerun - {"report@demo", "check"} == {
         f"{stage}@demo-{features}-itemknn-1"
         for stage in ("train", "evaluate")
-        for features in ("clip-tiny", "clip-tiny-tuned", "noise", "shuffled")
+        for features in SMALL["run.features"]
     }
 
 
