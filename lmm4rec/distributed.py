@@ -71,8 +71,8 @@ def _own_device(device: torch.device) -> torch.device:
     number = int(os.environ["LOCAL_RANK"])
     if number >= torch.cuda.device_count():
         raise InputError(
-            f"torchrun: process {number} of this machine has no CUDA device of its own "
-            f"({torch.cuda.device_count()} are visible); lower --nproc-per-node"
+            f"process {number} of this machine has no CUDA device of its own "
+            f"({torch.cuda.device_count()} are visible); lower --processes (LMM4REC_PROCESSES)"
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -46,7 +46,14 @@ workers_option = click.option(
 
 
 def encoder_on_a_catalogue(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of a stage in which an encoder meets the pictures and texts of a catalogue."""
+    """A stage in which an encoder meets a catalogue: its options, and processes to share it."""
+
+    @functools.wraps(function)
+    def shared(*, processes: int, **options: Any) -> None:
+        if processes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+            _begin_again_in(processes)
+        function(**options)
+
     options = (
         click.option("--encoder", required=True, help="a name under `encoders` in params.yaml"),
         click.option("--weights", required=True, type=existing_folder),
@@ -55,10 +62,28 @@ def encoder_on_a_catalogue(function: Callable[..., None]) -> Callable[..., None]
         click.option("--output", required=True, type=output_path),
         device_option,
         workers_option,
+        click.option(
+            "--processes",
+            default=1,
+            envvar="LMM4REC_PROCESSES",
+            type=click.IntRange(min=1),
+            help="that share the work, a GPU each; torchrun starts them",
+        ),
     )
     for option in reversed(options):
-        function = option(function)
-    return function
+        shared = option(shared)
+    return shared
+
+
+def _begin_again_in(processes: int) -> NoReturn:
+    """Let torchrun take the place of this process and run the same command in several."""
+    module = sys.modules["__main__"].__spec__  # None: started as a file
+    script = ["-m", module.name] if module else sys.argv[:1]
+    threads = str(max(1, available_cores() // processes))
+    for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, threads)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    os.execv(sys.executable, [sys.executable, *torchrun, *script, *sys.argv[1:]])
 
 
 def stage(function: Callable[..., None]) -> click.Command:

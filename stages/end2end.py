@@ -1,7 +1,6 @@
 """Train an encoder and a recommender together; what remains of both is of the same epoch.
 
-`output` are the encoder's weights, in the form of those it started from. By torchrun, in several
-processes that share the items of each step.
+`output` are the encoder's weights, in the form of those it started from.
 """
 
 from pathlib import Path

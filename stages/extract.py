@@ -1,4 +1,4 @@
-"""Encode every item's picture and text; by torchrun, in several processes that share the work."""
+"""Encode every item's picture and text."""
 
 from pathlib import Path
 

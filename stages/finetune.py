@@ -1,7 +1,4 @@
-"""Adapt an encoder to a catalogue's own pictures and texts; no interaction is read.
-
-By torchrun, in several processes that share each batch.
-"""
+"""Adapt an encoder to a catalogue's own pictures and texts; no interaction is read."""
 
 from pathlib import Path
 

@@ -140,7 +140,7 @@ def test_more_processes_than_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    expected = r"process 1 of this machine has no CUDA device.*1 are visible.*nproc-per-node"
+    expected = r"process 1 of this machine has no CUDA device.*1 are visible.*--processes"
     with (
         pytest.raises(InputError, match=expected),
         distributed.joined(torch.device("cuda")),

@@ -65,7 +65,7 @@ def test_extract_gives_the_bytes_of_one_process(tmp_path: Path, one_thread: None
     """1,100 items are three shards: one process has two of them."""
     project = toy.toy_project(tmp_path, 1100)
     command = toy.stage_command("extract", "data/features/toy/toy", "--batch-size", "100")
-    done = toy.run(project, torchrun(command))
+    done = toy.run(project, [*command, "--processes", "2"])
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("1100 items in") == 1
     scratch, alone = project / "data/scratch", project / "alone"
@@ -102,7 +102,7 @@ def test_where_one_process_fails_all_end_and_leave_nothing(tmp_path: Path) -> No
         "finetune", "data/tuned/toy", "--curve", "data/toy.csv", "--metrics", "data/toy.json"
     )
     command[2] = "failing"
-    done = toy.run(project, torchrun(command))
+    done = toy.run(project, [*command, "--processes", "2"])
     assert done.returncode == 1
     assert "Error: a picture bites" in done.stderr
     said = ("another process of this run stopped", "torchrun ended this process")
