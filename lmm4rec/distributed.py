@@ -28,6 +28,8 @@ from torch import Tensor
 
 from lmm4rec.errors import InputError
 
+log = logging.getLogger(__name__)
+
 _NUMBERS_AT_ONCE = 1 << 24  # of gradients averaged in one exchange: 64 MiB
 
 
@@ -61,6 +63,7 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
     if not is_main():
         logging.getLogger().setLevel(logging.WARNING)  # the same news once is enough
+    log.info("%d processes share the work", ranks())
     yield own
     dist.destroy_process_group()  # not after an error: it would wait for processes that are gone
 

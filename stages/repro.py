@@ -60,8 +60,7 @@ def main(
             click.echo(name)
         return
     with _interruptible() as running:
-        options = ["--pull", "--allow-missing"] if pull else []
-        runner = _Runner(jobs, gpus, keep_going, [*DVC_REPRO, *options], running)
+        runner = _Runner(jobs, gpus, keep_going, pull, running)
         if plan.needs:
             for name in plan.first:
                 runner.run_alone([name])
@@ -147,11 +146,14 @@ class _Runner:
         jobs: int,
         gpus: list[str],
         keep_going: bool,
-        command: list[str],
+        pull: bool,
         running: dict[int, subprocess.Popen[bytes]],
     ) -> None:
-        self._jobs, self._keep_going = jobs, keep_going
-        self._command, self._running = command, running
+        self._jobs, self._keep_going, self._running = jobs, keep_going, running
+        self._command = [*DVC_REPRO, *(["--pull", "--allow-missing"] if pull else [])]
+        # With it DVC would not see where the inputs of a new stage come from, and take the stage
+        # for unchanged where they are still to be fetched.
+        self._one_by_one = [] if pull else ["--single-item"]
         self._slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         for slot in range(jobs):
             self._slots.put(gpus[slot] if gpus else None)
@@ -210,7 +212,7 @@ class _Runner:
         """The stage that failed, or None."""
         began = time.monotonic()
         process = subprocess.Popen(
-            [*self._command, *(["--single-item", *names] if names else targets)],
+            [*self._command, *([*self._one_by_one, *names] if names else targets)],
             env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,

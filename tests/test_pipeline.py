@@ -214,7 +214,7 @@ def test_two_processes_come_to_what_one_has_found(clone: Clone) -> None:
     curves = [curve_numbers(path) for path in curve_files]
     names = ("extract@demo-clip-tiny", "finetune@demo-clip-tiny", "end2end@demo-clip-tiny-vbpr-1")
     again = ("dvc", "repro", "--force", "--no-run-cache", "--single-item", *names)
-    clone.run("env", "LMM4REC_PROCESSES=2", *again)
+    assert clone.run("env", "LMM4REC_PROCESSES=2", *again).count("2 processes share the work") == 3
     assert fingerprint(extracted) == features
     first = load_encoder(start).state_dict()
     for path, known in zip(trained, weights, strict=True):

@@ -123,15 +123,17 @@ def test_a_colleagues_change_runs_on_what_is_fetched_for_it(
     run("git", *identity, "commit", "-qm", "all", folder=project)
     run("git", "clone", "-q", str(project), "colleague", folder=team)
     other = team / "colleague"
-    (other / "dvc.yaml").write_text(SHARED.replace("cat heavy >", "cat heavy heavy >"))
-    assert repro(other, "--pull", "--dry").stdout.split() == ["light", "lighter"]
+    added = "  new: {cmd: cat other > new, deps: [other], outs: [new]}\n"
+    (other / "dvc.yaml").write_text(SHARED.replace("cat heavy >", "cat heavy heavy >") + added)
+    assert repro(other, "--pull", "--dry").stdout.split() == ["light", "lighter", "new"]
     done = repro(other, "--pull", "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     ran = {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
-    assert ran == {"light", "lighter"}
+    assert ran == {"light", "lighter", "new"}
+    assert "up to date" in done.stdout.splitlines()[-1]  # nothing was left to the last word
     assert (other / "lighter").read_text() == "raw\nraw\n"
-    assert (other / "heavy").exists()
-    assert not (other / "raw").exists() and not (other / "other").exists()
+    assert (other / "heavy").exists() and (other / "other").exists()
+    assert not (other / "raw").exists()
 
 
 @pytest.mark.parametrize("keep_going", [False, True])

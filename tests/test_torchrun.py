@@ -67,6 +67,7 @@ def test_extract_gives_the_bytes_of_one_process(tmp_path: Path, one_thread: None
     command = toy.stage_command("extract", "data/features/toy/toy", "--batch-size", "100")
     done = toy.run(project, [*command, "--processes", "2"])
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("2 processes share the work") == 1
     assert done.stderr.count("1100 items in") == 1
     scratch, alone = project / "data/scratch", project / "alone"
     assert not list(scratch.iterdir())
