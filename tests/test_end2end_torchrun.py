@@ -20,24 +20,28 @@ from tests.encoder_contract import tiny
 from tests.processes import curve_numbers, distance, together, torchrun
 from tests.test_end2end_stage import COMMAND, OUTPUTS, project
 from tests.test_torchrun import one_thread
+from tests.toy import N_ITEMS
 from tests.toy_end2end import CPU, protocol, task
 
 __all__ = ["one_thread", "project"]  # fixtures
 
 # Parts that do not divide, items without picture or text, steps of so few items that a process has
-# none; one micro-batch and several; a model that draws, one with an item graph.
-CASES: dict[str, tuple[dict[str, Any], str, int]] = {
-    "whole": ({"batch_size": 50}, "vbpr", 512),
-    "cached": ({"batch_size": 50, "freeze_epochs": 1}, "freedom", 3),
-    "few": ({"batch_size": 2, "maximum_epochs": 1, "alignment_weight": 0.0}, "vbpr", 512),
+# none; one micro-batch and several; a model that draws, one with an item graph. An item has as many
+# neighbours as there are of its kind: which of two nearly equal ones is the last would hang on the
+# processor's rounding.
+CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any], int]] = {
+    "whole": ({"batch_size": 50}, "vbpr", {}, 512),
+    "cached": ({"batch_size": 50, "freeze_epochs": 1}, "freedom", {"neighbours": N_ITEMS // 2}, 3),
+    "few": ({"batch_size": 2, "maximum_epochs": 1, "alignment_weight": 0.0}, "vbpr", {}, 512),
 }
 
 
 def trained(name: str, scratch: Path, **changes: Any) -> dict[str, Any]:
     scratch.mkdir(exist_ok=True)
-    values, recommender, micro_batch = CASES[name]
+    values, recommender, own_changes, micro_batch = CASES[name]
     encoder = tiny("clip")
-    own = task(encoder, recommender, protocol(**{"maximum_epochs": 2, **values, **changes}))
+    config = protocol(**{"maximum_epochs": 2, **values, **changes})
+    own = task(encoder, recommender, config, **own_changes)
     vectors, history, curve = train_end_to_end(encoder, own, micro_batch, scratch, CPU)
     return {
         "weights": encoder.state_dict(),
@@ -73,12 +77,8 @@ def test_the_result_is_that_of_one_process(tmp_path: Path, one_thread: None) -> 
         for part, values in first.items():
             for other in others:  # every process ends with the same bits
                 torch.testing.assert_close(other[part], values, rtol=0, atol=0)
-        for part in ("losses", "validation"):
-            torch.testing.assert_close(first[part], alone[part], rtol=2e-3, atol=2e-3)
-        # As a whole: where a gradient is all but zero, Adam makes a step of what its last bit says.
-        # One process with other processor instructions differs by up to 0.8 % of the length.
-        for part in ("users", "items"):
-            assert (first[part] - alone[part]).norm() < 0.02 * alone[part].norm(), (name, part)
+            if part not in ("weights", "curve"):
+                torch.testing.assert_close(values, alone[part], rtol=2e-3, atol=2e-3)
         moved = distance(start, alone["weights"])
         assert moved > 0.01
         assert distance(first["weights"], alone["weights"]) < 0.02 * moved, name
