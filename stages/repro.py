@@ -40,7 +40,7 @@ _RUNNING_STAGE = re.compile(r"Running stage '(.+)':")
 )
 @click.option("--devices", default="", help="GPUs to deal out, one a job: 0,1,2,3")
 @click.option("--keep-going", is_flag=True, help="after a failure run what does not depend on it")
-@click.option("--pull", is_flag=True, help="fetch what is missing and needed, and nothing else")
+@click.option("--pull", is_flag=True, help="fetch what is missing and needed")
 @click.option("--dry", is_flag=True, help="name what would run, and run nothing")
 def main(
     targets: tuple[str, ...],
