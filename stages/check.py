@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, output_path, stage
+from stages.running.command import PARAMS, output_path, stage
 
 
 @stage
 @click.option("--features", required=True, type=output_path, help="the folder of all features")
 def main(features: Path) -> None:
-    from lmm4rec.run import check_features
+    from lmm4rec.study.run import check_features
 
     standing: dict[str, set[str]] = {}
     for folder in features.glob("*/*/"):

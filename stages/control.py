@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, existing_folder, output_path, stage
+from stages.running.command import PARAMS, existing_folder, output_path, stage
 
 
 @stage
@@ -12,8 +12,8 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 @click.option("--reference", required=True, type=existing_folder, help="the features to imitate")
 @click.option("--output", required=True, type=output_path)
 def main(control: str, reference: Path, output: Path) -> None:
-    from lmm4rec.controls import CONTROLS, ControlConfig
-    from lmm4rec.features import read_features, write_features
+    from lmm4rec.features.controls import CONTROLS, ControlConfig
+    from lmm4rec.features.features import read_features, write_features
     from lmm4rec.folders import whole_folder
     from lmm4rec.params import read_section
     from lmm4rec.tables import read_table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, output_path, stage
 
 
 @stage
@@ -13,9 +13,9 @@ from stages.command import PARAMS, SCRATCH, output_path, stage
 def main(dataset: str, output: Path) -> None:
     import shutil
 
+    from lmm4rec.catalogue.sources import read_source
+    from lmm4rec.catalogue.sources.base import SOURCE_FILE
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
-    from lmm4rec.sources import read_source
-    from lmm4rec.sources.base import SOURCE_FILE
 
     source = read_source(PARAMS, dataset)
     section = source.model_dump(mode="json")

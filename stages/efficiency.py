@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, device_option, existing_folder, output_path, stage
+from stages.running.command import PARAMS, device_option, existing_folder, output_path, stage
 
 
 @stage
@@ -14,10 +14,10 @@ from stages.command import PARAMS, device_option, existing_folder, output_path, 
 @device_option
 def main(encoder: str, weights: Path, output: Path, device: str) -> None:
     from lmm4rec.devices import choose_device
-    from lmm4rec.efficiency import efficiency
     from lmm4rec.encoders import load_encoder
-    from lmm4rec.encoders.tuning import TuningConfig
-    from lmm4rec.extraction import ExtractConfig
+    from lmm4rec.encoders.tuning.tuning import TuningConfig
+    from lmm4rec.features.efficiency import efficiency
+    from lmm4rec.features.extraction import ExtractConfig
     from lmm4rec.folders import write_json
     from lmm4rec.params import read_section
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
 
 
 @stage
@@ -48,24 +48,24 @@ def main(
     import shutil
     from dataclasses import asdict
 
-    from lmm4rec.catalogue import Catalogue
-    from lmm4rec.corpus import read_training_view
+    from lmm4rec.catalogue.corpus import read_training_view
     from lmm4rec.devices import choose_device
     from lmm4rec.distributed import is_main, joined
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.item_batches import ItemBatches
-    from lmm4rec.encoders.tuning_curve import write_curve
+    from lmm4rec.encoders.tuning.tuning_curve import write_curve
     from lmm4rec.end2end.config import (
         EncoderTrainingConfig,
         EndToEndConfig,
         modalities_to_encode,
     )
     from lmm4rec.end2end.training import Task, train_end_to_end
+    from lmm4rec.features.items import Catalogue
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import find, read_params, read_section
     from lmm4rec.recommenders import recommender_class
-    from lmm4rec.run import refuse_trained_features, refuse_without_gradient
-    from lmm4rec.vectors import write_vectors
+    from lmm4rec.study.run import refuse_trained_features, refuse_without_gradient
+    from lmm4rec.training.vectors import write_vectors
 
     refuse_without_gradient(recommender, "--recommender")
     model_class = recommender_class(recommender)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, existing_folder, output_path, stage
+from stages.running.command import PARAMS, existing_folder, output_path, stage
 
 
 @stage
@@ -14,12 +14,12 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 @click.option("--metrics", required=True, type=output_path, help="the means, as JSON")
 @click.option("--device", default="cpu", envvar="LMM4REC_FAISS_DEVICE", help="cpu or cuda")
 def main(corpus: Path, vectors: Path, output: Path, metrics: Path, device: str) -> None:
-    from lmm4rec.evaluation import EvaluationConfig, evaluate, protocol
+    from lmm4rec.evaluation.evaluation import EvaluationConfig, evaluate, protocol
+    from lmm4rec.evaluation.user_metrics import write_user_metrics
     from lmm4rec.folders import read_json, whole_folder, write_json
     from lmm4rec.params import read_section
-    from lmm4rec.report.runs import write_user_metrics
     from lmm4rec.tables import write_table
-    from lmm4rec.vectors import read_vectors
+    from lmm4rec.training.vectors import read_vectors
 
     config = read_section(PARAMS, "evaluation", EvaluationConfig)
     results = evaluate(corpus, read_vectors(vectors), config, device)

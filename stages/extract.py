@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, stage
+from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, stage
 
 
 @stage
@@ -28,13 +28,13 @@ def main(
 ) -> None:
     import shutil
 
-    from lmm4rec.catalogue import Catalogue
+    from lmm4rec.catalogue.downloads import file_sha256
     from lmm4rec.devices import choose_device
     from lmm4rec.distributed import is_main, joined
-    from lmm4rec.downloads import file_sha256
     from lmm4rec.encoders import load_encoder
-    from lmm4rec.encoders.checkpoints import WEIGHTS_FILE
-    from lmm4rec.extraction import ExtractConfig, Pace, describe, extract
+    from lmm4rec.encoders.files.checkpoints import WEIGHTS_FILE
+    from lmm4rec.features.extraction import ExtractConfig, Pace, describe, extract
+    from lmm4rec.features.items import Catalogue
     from lmm4rec.folders import fingerprint, scratch_folder
     from lmm4rec.params import find, read_params, read_section
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
 
 
 @stage
@@ -24,12 +24,12 @@ def main(
 ) -> None:
     import shutil
 
-    from lmm4rec.catalogue import Catalogue
     from lmm4rec.devices import choose_device
     from lmm4rec.distributed import is_main, joined
     from lmm4rec.encoders import load_encoder
-    from lmm4rec.encoders.tuning import TuningConfig, tune_encoder
-    from lmm4rec.encoders.tuning_curve import before_and_after, write_curve
+    from lmm4rec.encoders.tuning.tuning import TuningConfig, tune_encoder
+    from lmm4rec.encoders.tuning.tuning_curve import before_and_after, write_curve
+    from lmm4rec.features.items import Catalogue
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder, write_json
     from lmm4rec.params import find, read_params, read_section
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, existing_folder, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path, stage
 
 
 @stage
@@ -17,12 +17,12 @@ def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_ho
     import logging
     import shutil
 
-    from lmm4rec.corpus import read_items
+    from lmm4rec.catalogue.corpus import read_items
+    from lmm4rec.catalogue.picture_collection import ImagesParams, collect_images
+    from lmm4rec.catalogue.picture_links import from_archive, from_network
+    from lmm4rec.catalogue.sources.base import ARCHIVE
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import read_section
-    from lmm4rec.picture_collection import ImagesParams, collect_images
-    from lmm4rec.picture_links import from_archive, from_network
-    from lmm4rec.sources.base import ARCHIVE
 
     params = read_section(PARAMS, f"datasets.{dataset}.images", ImagesParams)
     archive, items_file = raw / ARCHIVE, corpus / "items.parquet"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, existing_folder, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path, stage
 
 
 @stage
@@ -16,11 +16,11 @@ def main(imported: str, dataset: str, corpus: Path, output: Path) -> None:
     import logging
     import shutil
 
-    from lmm4rec.corpus import read_item_ids
-    from lmm4rec.downloads import RemoteFile, fetch, file_name
-    from lmm4rec.features import write_features
+    from lmm4rec.catalogue.corpus import read_item_ids
+    from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
+    from lmm4rec.features.features import write_features
+    from lmm4rec.features.imported_features import ImportConfig, import_images
     from lmm4rec.folders import scratch_folder, whole_folder
-    from lmm4rec.imported_features import ImportConfig, import_images
     from lmm4rec.params import read_section
 
     config = read_section(PARAMS, f"imports.{imported}", ImportConfig)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, existing_folder, output_path, stage
+from stages.running.command import PARAMS, existing_folder, output_path, stage
 
 
 @stage
@@ -14,10 +14,10 @@ from stages.command import PARAMS, existing_folder, output_path, stage
 def main(dataset: str, raw: Path, output: Path) -> None:
     import logging
 
+    from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
+    from lmm4rec.catalogue.sources import open_source
     from lmm4rec.folders import whole_folder
     from lmm4rec.params import read_section
-    from lmm4rec.preprocessing import PreprocessParams, write_corpus
-    from lmm4rec.sources import open_source
 
     params = read_section(PARAMS, f"datasets.{dataset}.preprocess", PreprocessParams)
     with whole_folder(output) as folder:

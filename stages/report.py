@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, existing_folder, output_path, stage
+from stages.running.command import PARAMS, existing_folder, output_path, stage
 
 
 @stage
@@ -20,7 +20,7 @@ def main(dataset: str, metrics: Path, efficiency: Path, output: Path) -> None:
     from lmm4rec.report.page import page
     from lmm4rec.report.runs import read_runs
     from lmm4rec.report.tunings import tunings_table
-    from lmm4rec.run import read_run
+    from lmm4rec.study.run import read_run
 
     run = read_run(PARAMS)
     runs = [

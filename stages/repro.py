@@ -26,10 +26,10 @@ from types import FrameType
 import click
 
 from lmm4rec.errors import InputError
-from stages.command import available_cores, stage
-from stages.job_queue import JobQueue
+from stages.running.command import available_cores, stage
+from stages.running.job_queue import JobQueue
 
-DVC_REPRO = [sys.executable, "-m", "stages.quick_dvc", "--wait-for-lock", "repro"]
+DVC_REPRO = [sys.executable, "-m", "stages.running.quick_dvc", "--wait-for-lock", "repro"]
 _RUNNING_STAGE = re.compile(r"Running stage '(.+)':")
 
 

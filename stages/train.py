@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, existing_folder, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path, stage
 
 
 @stage
@@ -25,16 +25,16 @@ def main(
 
     import torch  # after the options are parsed: --help stays instant
 
-    from lmm4rec.corpus import read_training_view
+    from lmm4rec.catalogue.corpus import read_training_view
     from lmm4rec.devices import choose_device
-    from lmm4rec.features import read_features
+    from lmm4rec.features.features import read_features
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import read_section
     from lmm4rec.recommenders import recommender_class
-    from lmm4rec.recommenders.base import Recommender
+    from lmm4rec.recommenders.shared.base import Recommender
     from lmm4rec.resuming import Savepoint
-    from lmm4rec.training import TrainingConfig, score, train
-    from lmm4rec.vectors import write_vectors
+    from lmm4rec.training.training import TrainingConfig, score, train
+    from lmm4rec.training.vectors import write_vectors
 
     model_class = recommender_class(recommender)
     config = read_section(PARAMS, f"recommenders.{recommender}", model_class.Config)

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from stages.command import PARAMS, SCRATCH, device_option, output_path, stage, workers_option
+from stages.running.command import (
+    PARAMS,
+    SCRATCH,
+    device_option,
+    output_path,
+    stage,
+    workers_option,
+)
 
 
 @stage
@@ -16,11 +23,11 @@ def main(encoder: str, output: Path, device: str, workers: int) -> None:
     import shutil
     from functools import partial
 
+    from lmm4rec.catalogue.sources.demo_world import captioned_pictures, other_captions
     from lmm4rec.devices import choose_device
-    from lmm4rec.encoders.received_files import SOURCES_FILE, ReceivedFiles
-    from lmm4rec.encoders.weights import Workshop, read_weights
+    from lmm4rec.encoders.files.received_files import SOURCES_FILE, ReceivedFiles
+    from lmm4rec.encoders.files.weights import Workshop, read_weights
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
-    from lmm4rec.sources.demo_world import captioned_pictures, other_captions
 
     weights = read_weights(PARAMS, encoder)
     scratch = scratch_folder(SCRATCH, "weights", weights.model_dump(mode="json"))

@@ -18,16 +18,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lmm4rec.encoders import vlmo_checkpoints
-from lmm4rec.encoders.beit3 import Beit3
-from lmm4rec.encoders.beit3_network import Beit3Config, Beit3Network, join
-from lmm4rec.encoders.checkpoints import load_exactly
+from lmm4rec.encoders.files.checkpoints import load_exactly
 from lmm4rec.encoders.objectives import contrastive_loss, similarity
-from lmm4rec.encoders.positions import resize_grid
-from lmm4rec.encoders.relative_positions import joint_index
-from lmm4rec.encoders.vlmo import Vlmo
-from lmm4rec.encoders.vlmo_blocks import VlmoConfig
-from lmm4rec.encoders.wordpiece_tokens import SPECIAL, WordPieceTokenizer
+from lmm4rec.encoders.unified import vlmo_checkpoints
+from lmm4rec.encoders.unified.beit3 import Beit3
+from lmm4rec.encoders.unified.beit3_network import Beit3Config, Beit3Network, join
+from lmm4rec.encoders.unified.positions import resize_grid
+from lmm4rec.encoders.unified.relative_positions import joint_index
+from lmm4rec.encoders.unified.vlmo import Vlmo
+from lmm4rec.encoders.unified.vlmo_blocks import VlmoConfig
+from lmm4rec.encoders.unified.wordpiece_tokens import SPECIAL, WordPieceTokenizer
 
 TOKEN_TOLERANCE, EMBEDDING_TOLERANCE, LEAST_COSINE = 1e-4, 1e-5, 0.99999
 COMPARED = ("out.", "dbg.", "aux.")

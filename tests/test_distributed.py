@@ -16,7 +16,7 @@ from lmm4rec import distributed
 from lmm4rec.encoders import FAMILIES
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.errors import InputError
-from tests.encoder_contract import tiny, toy_batch
+from tests.encoders.encoder_contract import tiny, toy_batch
 from tests.processes import together
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.params import Section, read_params, read_section
-from lmm4rec.run import check_features, read_run
+from lmm4rec.study.run import check_features, read_run
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from lmm4rec import training
-from lmm4rec.model_selection import History
 from lmm4rec.recommenders import CONTENT, RECOMMENDERS, recommender_class
-from lmm4rec.recommenders.base import Recommender
+from lmm4rec.recommenders.shared.base import Recommender
 from lmm4rec.resuming import Savepoint, load_state
-from lmm4rec.training import TrainingConfig, train
-from lmm4rec.vectors import Vectors
-from tests.test_recommenders import section
+from lmm4rec.training import training
+from lmm4rec.training.model_selection import History
+from lmm4rec.training.training import TrainingConfig, train
+from lmm4rec.training.vectors import Vectors
+from tests.recommenders.test_recommenders import section
 from tests.toy import checkerboard, kind_features
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lmm4rec.corpus import Pairs, TrainingView
-from lmm4rec.features import Features
+from lmm4rec.catalogue.corpus import Pairs, TrainingView
+from lmm4rec.features.features import Features
 
 N_USERS, N_ITEMS = 40, 30
 

@@ -1,7 +1,7 @@
 """Encoders by family. The table is literal and the imports lazy: looking a name up costs nothing.
 
-Adding one: a file here with a subclass of `base.Encoder`, and a line in the table. The contract
-tests find it by themselves.
+Adding one: a file with a subclass of `base.Encoder` in a room of its kind, and a line in the
+table. The contract tests find it by themselves.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from lmm4rec.encoders.base import Encoder
 
 FAMILIES = {
-    "clip": "clip:Clip",
-    "beit3": "beit3:Beit3",
-    "vlmo": "vlmo:Vlmo",
-    "unimodal": "unimodal:Unimodal",
+    "clip": "clip.clip:Clip",
+    "beit3": "unified.beit3:Beit3",
+    "vlmo": "unified.vlmo:Vlmo",
+    "unimodal": "unimodal.unimodal:Unimodal",
 }
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lmm4rec.encoders.base import Encoder
-from lmm4rec.encoders.trainable import Tune
+from lmm4rec.encoders.tuning.trainable import Tune
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
-from lmm4rec.training import TrainingConfig
+from lmm4rec.training.training import TrainingConfig
 
 
 class EndToEndConfig(TrainingConfig):

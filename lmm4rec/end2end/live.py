@@ -29,7 +29,7 @@ from lmm4rec.distributed import gather, own_part, ranks
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import Embeddings, ItemBatches, Rows, chunks, embedded
 from lmm4rec.encoders.picture_texts import Batch
-from lmm4rec.features import Features
+from lmm4rec.features.features import Features
 
 
 class MicroBatch(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lmm4rec.encoders.base import Encoder
-from lmm4rec.features import Features
+from lmm4rec.features.features import Features
 
 _COMPARED_PAIRS = 512  # the same ones in every epoch
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmm4rec.end2end.live import Live, LiveEncoder, MicroBatch
-from lmm4rec.recommenders.base import Losses, Recommender
+from lmm4rec.recommenders.shared.base import Losses, Recommender
 
 ALIGNMENT = "alignment"  # the name of the encoder's own term among the losses
 

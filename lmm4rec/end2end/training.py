@@ -38,7 +38,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmm4rec.adam import AdamW
-from lmm4rec.corpus import TrainingView
+from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.distributed import (
     average_gradients,
     averaged,
@@ -48,20 +48,20 @@ from lmm4rec.distributed import (
 )
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import ItemBatches
-from lmm4rec.encoders.trainable import Trainable
-from lmm4rec.encoders.tuning import ADAM_BETAS, ADAM_EPS
-from lmm4rec.encoders.tuning_curve import CurveRow, spelled
+from lmm4rec.encoders.tuning.trainable import Trainable
+from lmm4rec.encoders.tuning.tuning import ADAM_BETAS, ADAM_EPS
+from lmm4rec.encoders.tuning.tuning_curve import CurveRow, spelled
 from lmm4rec.end2end.config import EncoderTrainingConfig, EndToEndConfig
 from lmm4rec.end2end.live import LiveEncoder, MicroBatch
 from lmm4rec.end2end.observation import Observation
 from lmm4rec.end2end.step import ALIGNMENT, JointLoss
 from lmm4rec.errors import InputError
-from lmm4rec.features import Features
-from lmm4rec.model_selection import History, Validator
-from lmm4rec.recommenders.base import Recommender
+from lmm4rec.features.features import Features
+from lmm4rec.recommenders.shared.base import Recommender
 from lmm4rec.resuming import Savepoint, load_state, save_state
-from lmm4rec.sampling import Triples, TripleSampler
-from lmm4rec.training import (
+from lmm4rec.training.model_selection import History, Validator
+from lmm4rec.training.sampling import Triples, TripleSampler
+from lmm4rec.training.training import (
     adam,
     begin_epoch,
     copied,
@@ -70,7 +70,7 @@ from lmm4rec.training import (
     log_best,
     on_device,
 )
-from lmm4rec.vectors import Vectors
+from lmm4rec.training.vectors import Vectors
 
 ADVICE = "lower the encoder's end2end.learning_rate, or the recommender's, in params.yaml"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lmm4rec.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from lmm4rec.recommenders.base import Recommender
+    from lmm4rec.recommenders.shared.base import Recommender
 
 # Models that read features: run once per features folder (run.recommenders in params.yaml).
 CONTENT = {

@@ -27,12 +27,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import adjacency_of, light_convolution
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.content import Content, ContentConfig, projections
-from lmm4rec.recommenders.losses import cosine_loss, embedding_norms
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.user_item import adjacency_of, light_convolution
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
+from lmm4rec.recommenders.shared.losses import cosine_loss, embedding_norms
 
 
 class BM3Config(ContentConfig, TrainedConfig):

@@ -28,21 +28,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lmm4rec.corpus import Pairs, TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import (
+from lmm4rec.catalogue.corpus import Pairs, TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.item_graphs import mixed, nearest_neighbours, normalised, unweighted
+from lmm4rec.graphs.sparse import SparseMatrix
+from lmm4rec.graphs.user_item import (
     interaction_matrix,
     light_convolution,
     light_convolution_rows,
     propagated_rows,
     symmetric_adjacency,
 )
-from lmm4rec.item_graphs import mixed, nearest_neighbours, normalised, unweighted
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.batches import distinct_nodes
-from lmm4rec.recommenders.content import Content, ContentConfig, projections
-from lmm4rec.recommenders.losses import bpr_loss, row_scores
-from lmm4rec.sparse import SparseMatrix
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.shared.batches import distinct_nodes
+from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
+from lmm4rec.recommenders.shared.losses import bpr_loss, row_scores
 
 
 class FREEDOMConfig(ContentConfig, TrainedConfig):

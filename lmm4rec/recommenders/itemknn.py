@@ -18,11 +18,11 @@ from pydantic import Field
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import interaction_matrix
-from lmm4rec.recommenders.base import NeighbourhoodModel
-from lmm4rec.recommenders.content import JOINED, Content, ContentConfig
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.user_item import interaction_matrix
+from lmm4rec.recommenders.shared.base import NeighbourhoodModel
+from lmm4rec.recommenders.shared.content import JOINED, Content, ContentConfig
 
 _BLOCK_ROWS = 1024
 

@@ -30,22 +30,22 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import (
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.item_graphs import nearest_neighbours, normalised
+from lmm4rec.graphs.sparse import SparseMatrix
+from lmm4rec.graphs.user_item import (
     interaction_matrix,
     light_convolution,
     light_convolution_rows,
     propagated_rows,
     row_stochastic_adjacency,
 )
-from lmm4rec.item_graphs import nearest_neighbours, normalised
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.batches import distinct_nodes
-from lmm4rec.recommenders.content import Content, ContentConfig, projections
-from lmm4rec.recommenders.losses import bpr_loss, half_squared_norms, row_scores
-from lmm4rec.sparse import SparseMatrix
-from lmm4rec.weighted_edges import WeightedEdges, constant_edges, cosine_edges, joined
+from lmm4rec.graphs.weighted_edges import WeightedEdges, constant_edges, cosine_edges, joined
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.shared.batches import distinct_nodes
+from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
+from lmm4rec.recommenders.shared.losses import bpr_loss, half_squared_norms, row_scores
 
 
 class LATTICEConfig(ContentConfig, TrainedConfig):

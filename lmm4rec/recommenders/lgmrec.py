@@ -34,14 +34,14 @@ from scipy.sparse import csr_array, diags_array, eye_array, vstack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import interaction_matrix, light_convolution, symmetric_adjacency
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.content import Content, ContentConfig
-from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
-from lmm4rec.recommenders.partition import log_partition
-from lmm4rec.sparse import SparseMatrix
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.sparse import SparseMatrix
+from lmm4rec.graphs.user_item import interaction_matrix, light_convolution, symmetric_adjacency
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.shared.content import Content, ContentConfig
+from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
+from lmm4rec.recommenders.shared.partition import log_partition
 
 
 class LGMRecConfig(ContentConfig, TrainedConfig):

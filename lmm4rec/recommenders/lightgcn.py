@@ -15,12 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import adjacency_of, light_convolution, light_convolution_rows
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.batches import distinct_nodes, take
-from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.user_item import adjacency_of, light_convolution, light_convolution_rows
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.shared.batches import distinct_nodes, take
+from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
 
 
 class LightGCNConfig(TrainedConfig):

@@ -31,9 +31,11 @@ from scipy.sparse import csr_array, eye_array, vstack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import (
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.item_graphs import nearest_neighbours, normalised
+from lmm4rec.graphs.sparse import SparseMatrix
+from lmm4rec.graphs.user_item import (
     interaction_matrix,
     light_convolution,
     light_convolution_rows,
@@ -41,12 +43,10 @@ from lmm4rec.graphs import (
     propagated_rows,
     symmetric_adjacency,
 )
-from lmm4rec.item_graphs import nearest_neighbours, normalised
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig, id_table
-from lmm4rec.recommenders.batches import distinct_nodes
-from lmm4rec.recommenders.content import Content, ContentConfig, projections
-from lmm4rec.recommenders.losses import bpr_loss, half_squared_norms, info_nce, row_scores
-from lmm4rec.sparse import SparseMatrix
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
+from lmm4rec.recommenders.shared.batches import distinct_nodes
+from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
+from lmm4rec.recommenders.shared.losses import bpr_loss, half_squared_norms, info_nce, row_scores
 
 
 class MGCNConfig(ContentConfig, TrainedConfig):

@@ -37,17 +37,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.bipartite import edge_dropout, node_dropout
-from lmm4rec.corpus import TrainingView
+from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.errors import InputError
-from lmm4rec.features import Features
-from lmm4rec.graphs import normalised_interactions
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
-from lmm4rec.recommenders.batches import DistinctItems, distinct_items
-from lmm4rec.recommenders.branches import SharedUserBranches
-from lmm4rec.recommenders.content import Content, ContentConfig, Modality
-from lmm4rec.recommenders.losses import bpr_loss, info_nce, row_scores
-from lmm4rec.sparse import SparseMatrix
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.bipartite import edge_dropout, node_dropout
+from lmm4rec.graphs.sparse import SparseMatrix
+from lmm4rec.graphs.user_item import normalised_interactions
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
+from lmm4rec.recommenders.shared.batches import DistinctItems, distinct_items
+from lmm4rec.recommenders.shared.branches import SharedUserBranches
+from lmm4rec.recommenders.shared.content import Content, ContentConfig, Modality
+from lmm4rec.recommenders.shared.losses import bpr_loss, info_nce, row_scores
 
 
 class MMGCLConfig(ContentConfig, TrainedConfig):

@@ -28,14 +28,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.graphs import interaction_matrix, mean_adjacency
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
-from lmm4rec.recommenders.batches import distinct_nodes
-from lmm4rec.recommenders.content import Content, ContentConfig
-from lmm4rec.recommenders.losses import bpr_loss, row_scores
-from lmm4rec.sparse import SparseMatrix
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.graphs.sparse import SparseMatrix
+from lmm4rec.graphs.user_item import interaction_matrix, mean_adjacency
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
+from lmm4rec.recommenders.shared.batches import distinct_nodes
+from lmm4rec.recommenders.shared.content import Content, ContentConfig
+from lmm4rec.recommenders.shared.losses import bpr_loss, row_scores
 
 
 class MMGCNConfig(ContentConfig, TrainedConfig):

@@ -29,13 +29,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
-from lmm4rec.recommenders.batches import distinct_items
-from lmm4rec.recommenders.branches import SharedUserBranches, propagated_features_fit
-from lmm4rec.recommenders.content import Content, ContentConfig
-from lmm4rec.recommenders.losses import bpr_loss, info_nce, row_scores
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
+from lmm4rec.recommenders.shared.batches import distinct_items
+from lmm4rec.recommenders.shared.branches import SharedUserBranches, propagated_features_fit
+from lmm4rec.recommenders.shared.content import Content, ContentConfig
+from lmm4rec.recommenders.shared.losses import bpr_loss, info_nce, row_scores
 
 
 class UGTConfig(ContentConfig, TrainedConfig):

@@ -17,12 +17,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lmm4rec.corpus import TrainingView
-from lmm4rec.features import Features
-from lmm4rec.recommenders.base import Losses, Recommender, TrainedConfig
-from lmm4rec.recommenders.batches import distinct_items, take
-from lmm4rec.recommenders.content import JOINED, Content, ContentConfig
-from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
+from lmm4rec.catalogue.corpus import TrainingView
+from lmm4rec.features.features import Features
+from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
+from lmm4rec.recommenders.shared.batches import distinct_items, take
+from lmm4rec.recommenders.shared.content import JOINED, Content, ContentConfig
+from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
 
 
 class VBPRConfig(ContentConfig, TrainedConfig):

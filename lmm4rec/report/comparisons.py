@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from lmm4rec.report.runs import Runs
-from lmm4rec.statistics import PairedTest, holm_bonferroni, paired_t_test
+from lmm4rec.report.statistics import PairedTest, holm_bonferroni, paired_t_test
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from lmm4rec.errors import InputError
+from lmm4rec.evaluation.user_metrics import PAIRED
 from lmm4rec.folders import read_json
-from lmm4rec.statistics import UserMetric, average_seeds
-from lmm4rec.tables import read_table, write_table
-
-if TYPE_CHECKING:
-    from lmm4rec.evaluation import SplitResult
-
-_PAIRED = ("recall", "ndcg")  # the metrics that papers of this field test
-_PAIRED_CUTOFF = 20  # at this cutoff, or at the longest there is
+from lmm4rec.report.statistics import UserMetric, average_seeds
+from lmm4rec.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -51,17 +45,8 @@ class Runs:
 def shown_metrics(runs: Sequence[Runs]) -> list[str]:
     """The metrics that tables show: recall and NDCG at 10 and 20, or all if there are none."""
     names = list(runs[0].metrics[0]["test"])
-    wanted = [f"{metric}@{cutoff}" for cutoff in (10, 20) for metric in _PAIRED]
+    wanted = [f"{metric}@{cutoff}" for cutoff in (10, 20) for metric in PAIRED]
     return [name for name in wanted if name in names] or names
-
-
-def write_user_metrics(path: Path, result: SplitResult) -> None:
-    """Per-user values as float32 in dictionary-encoded columns, users in id order."""
-    cutoffs = {int(name.split("@")[1]) for name in result.metrics}
-    cutoff = _PAIRED_CUTOFF if _PAIRED_CUTOFF in cutoffs else max(cutoffs)
-    kept = [f"{name}@{cutoff}" for name in _PAIRED]
-    columns = {name: pa.array(result.metrics[name].astype(np.float32)) for name in kept}
-    write_table(pa.table(columns), path)
 
 
 def read_runs(folder: Path, features: str, recommender: str, seeds: list[int]) -> Runs:

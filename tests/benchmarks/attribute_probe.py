@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm4rec.corpus import read_items
-from lmm4rec.features import Features, read_features
+from lmm4rec.catalogue.corpus import read_items
+from lmm4rec.catalogue.sources.demo import DemoSource
+from lmm4rec.catalogue.sources.demo_world import Product
+from lmm4rec.features.features import Features, read_features
 from lmm4rec.params import read_section
-from lmm4rec.sources.demo import DemoSource
-from lmm4rec.sources.demo_world import Product
 
 ATTRIBUTES = ("kind", "colour", "pattern", "theme")
 MODALITIES = ("image", "text")

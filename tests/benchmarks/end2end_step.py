@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace, device: Any) -> None:
 
     from lmm4rec.end2end.live import LiveEncoder
     from lmm4rec.end2end.step import JointLoss
-    from lmm4rec.training import adam
+    from lmm4rec.training.training import adam
 
     torch.manual_seed(0)
     encoder = vit_b16().to(device).eval()
@@ -137,10 +137,10 @@ def recommender(n_triples: int, device: Any) -> Any:
     """VBPR with its bank, one batch of triples, and the distinct items in it."""
     import numpy as np
 
-    from lmm4rec.features import Features
+    from lmm4rec.features.features import Features
     from lmm4rec.recommenders.vbpr import VBPR
-    from lmm4rec.sampling import TripleSampler
-    from lmm4rec.training import on_device
+    from lmm4rec.training.sampling import TripleSampler
+    from lmm4rec.training.training import on_device
     from tests.benchmarks.recommenders import SCALES, generated_view, section
 
     view = generated_view(SCALES["sports"])
@@ -181,8 +181,8 @@ def vit_b16() -> Any:
         return PlainClip(PICTURE, TEXT_TOKENS, VOCABULARY, WIDTH)
     import open_clip
 
-    from lmm4rec.encoders.clip import Clip, ClipConfig, tiny
-    from lmm4rec.encoders.clip_network import ClipTokenizer
+    from lmm4rec.encoders.clip.clip import Clip, ClipConfig, tiny
+    from lmm4rec.encoders.clip.network import ClipTokenizer
 
     settings = open_clip.get_model_config("ViT-B-16")
     assert settings is not None

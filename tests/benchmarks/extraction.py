@@ -4,12 +4,12 @@
         [--batch-sizes 32,128] [--workers 0,1] [--threads 2] [--items 256] [NAME ...]
 
 Extraction reads stored JPEGs of 256 pixels and texts from Parquet, decodes, tokenizes, encodes,
-and writes shards and the features folder (`lmm4rec.extraction.extract`). The bare model encodes the
-same batches, decoded, tokenized and on the device beforehand. Both take turns; medians stand, and
-their ratio is to be 0.9 or more. "work" is the same ratio of processor seconds, those of decoding
-processes included: a busy machine moves it less. "matrix" is the share of the rate of a large
-matrix product, measured in the same run. Weights are random and vocabularies small; no time depends
-on them.
+and writes shards and the features folder (`lmm4rec.features.extraction.extract`). The bare model
+encodes the same batches, decoded, tokenized and on the device beforehand. Both take turns; medians
+stand, and their ratio is to be 0.9 or more. "work" is the same ratio of processor seconds, those of
+decoding processes included: a busy machine moves it less. "matrix" is the share of the rate of a
+large matrix product, measured in the same run. Weights are random and vocabularies small; no time
+depends on them.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from lmm4rec.catalogue import Catalogue
-from lmm4rec.corpus import ITEMS_SCHEMA
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA
+from lmm4rec.catalogue.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
 from lmm4rec.devices import choose_device
-from lmm4rec.efficiency import device_kind, flops_per_item, matrix_rate
-from lmm4rec.encoders import beit3, clip, encoder_class, vlmo
+from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
-from lmm4rec.encoders.clip_network import ClipTokenizer
+from lmm4rec.encoders.clip import clip
+from lmm4rec.encoders.clip.network import ClipTokenizer
 from lmm4rec.encoders.picture_texts import Batch, prepared
-from lmm4rec.extraction import ExtractConfig, Pace, _encode, _raw, extract
-from lmm4rec.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.encoders.unified import beit3, vlmo
+from lmm4rec.features.efficiency import device_kind, flops_per_item, matrix_rate
+from lmm4rec.features.extraction import ExtractConfig, Pace, _encode, _raw, extract
+from lmm4rec.features.items import Catalogue
 from lmm4rec.tables import write_table
 
 TEXT = "a warm red winter jacket with pockets for men and women in the snow made of wool"

@@ -19,7 +19,7 @@ from pathlib import Path
 from lmm4rec.report.comparisons import Comparison
 from lmm4rec.report.markdown import spread, table
 from lmm4rec.report.runs import Runs, read_runs
-from lmm4rec.statistics import holm_bonferroni, paired_t_test
+from lmm4rec.report.statistics import holm_bonferroni, paired_t_test
 
 METRICS = Path("data/metrics/demo")
 MODALITIES = ("image", "text", "image,text")

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from lmm4rec.recommenders import recommender_class
-from lmm4rec.recommenders.content import JOINED
-from lmm4rec.recommenders.losses import bpr_loss, embedding_norms, row_scores
-from lmm4rec.sampling import TripleSampler
-from lmm4rec.training import TrainingConfig, _run_epoch, adam
+from lmm4rec.recommenders.shared.content import JOINED
+from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
+from lmm4rec.training.sampling import TripleSampler
+from lmm4rec.training.training import TrainingConfig, _run_epoch, adam
 from tests.benchmarks.recommenders import (
     BATCH_SIZE,
     SCALES,

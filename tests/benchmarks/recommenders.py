@@ -62,11 +62,11 @@ def measure(asked: str, scale: Scale) -> None:
     import numpy as np
     import torch
 
-    from lmm4rec.model_selection import Validator
     from lmm4rec.recommenders import CONTENT, recommender_class
-    from lmm4rec.recommenders.base import Recommender
-    from lmm4rec.sampling import TripleSampler
-    from lmm4rec.training import TrainingConfig, _run_epoch, adam
+    from lmm4rec.recommenders.shared.base import Recommender
+    from lmm4rec.training.model_selection import Validator
+    from lmm4rec.training.sampling import TripleSampler
+    from lmm4rec.training.training import TrainingConfig, _run_epoch, adam
 
     name = asked.split(":")[0]
     view = generated_view(scale)
@@ -122,7 +122,7 @@ def generated_view(scale: Scale) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    from lmm4rec.corpus import Pairs, TrainingView
+    from lmm4rec.catalogue.corpus import Pairs, TrainingView
 
     rng = np.random.default_rng(0)
     popularity = 1 / (10 + np.arange(scale.items))
@@ -141,7 +141,7 @@ def generated_view(scale: Scale) -> Any:
 def generated_features(view: Any, scale: Scale) -> Any:
     import numpy as np
 
-    from lmm4rec.features import Features
+    from lmm4rec.features.features import Features
 
     rng = np.random.default_rng(1)
     matrices = {

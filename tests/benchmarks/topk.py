@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lmm4rec.metrics import evaluate_lists
-from lmm4rec.ragged import Ragged
-from lmm4rec.topk import top_k
-from lmm4rec.validation import BLOCK_BYTES, recall_at_k
+from lmm4rec.evaluation.metrics import evaluate_lists
+from lmm4rec.ranking.ragged import Ragged
+from lmm4rec.ranking.topk import top_k
+from lmm4rec.training.validation import BLOCK_BYTES, recall_at_k
 
 N_USERS, N_ITEMS, DIMS = 35_598, 18_357, 64
 N_TRAINING, N_HELD_OUT = 218_409, 37_899

@@ -1,0 +1,1 @@
+"""From raw files to a corpus and its pictures: what a catalogue is before any model sees it."""

@@ -1,0 +1,1 @@
+"""CLIP and its relatives: two streams, a picture network and a text network trained together."""

@@ -1,0 +1,1 @@
+"""A picture network of timm and a text network of transformers that never saw each other."""

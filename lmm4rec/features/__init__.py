@@ -1,0 +1,1 @@
+"""Image and text vectors joined by item id: extracted, imported, or made as controls."""

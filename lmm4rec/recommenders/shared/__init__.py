@@ -1,0 +1,1 @@
+"""What several recommenders share: their contract, content tables, batches and losses."""

@@ -1,0 +1,1 @@
+"""Training of recommenders: sampling, validation, early stopping, and the vectors that remain."""

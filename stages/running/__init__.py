@@ -1,0 +1,1 @@
+"""What runs the stages: how each starts and fails, and several of them at once."""

@@ -1,0 +1,125 @@
+"""Downloads come whole and right, or with one sentence; what came already is not asked again."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from urllib3 import HTTPResponse
+
+from lmm4rec.catalogue import downloads
+from lmm4rec.catalogue.downloads import TransientError, fetch
+from lmm4rec.errors import InputError
+from tests.local_server import LocalServer, local_server
+
+CONTENT = bytes(range(256)) * 4096
+SUM = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with local_server() as running:
+        running.files["/raw/file.gz"] = CONTENT
+        yield running
+
+
+def get(server: LocalServer, target: Path, sha256: str | None = None, attempts: int = 3) -> str:
+    address = server.address("/raw/file.gz")
+    return fetch(address, target, sha256, attempts=attempts, pause_seconds=0.01)
+
+
+def test_file_comes_whole_and_leaves_nothing_beside_it(server: LocalServer, tmp_path: Path) -> None:
+    assert get(server, tmp_path / "file.gz") == SUM
+    assert (tmp_path / "file.gz").read_bytes() == CONTENT
+    assert [file.name for file in tmp_path.iterdir()] == ["file.gz"]
+
+
+def test_second_call_asks_for_nothing(server: LocalServer, tmp_path: Path) -> None:
+    get(server, tmp_path / "file.gz")
+    assert get(server, tmp_path / "file.gz", SUM) == SUM
+    assert len(server.requests) == 1
+
+
+def test_cut_download_goes_on_where_it_ended(server: LocalServer, tmp_path: Path) -> None:
+    server.cuts["/raw/file.gz"] = [300_000, 200_000]
+    assert get(server, tmp_path / "file.gz", SUM) == SUM
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-", "bytes=500000-"]
+
+
+def test_a_later_run_goes_on_too(server: LocalServer, tmp_path: Path) -> None:
+    server.cuts["/raw/file.gz"] = [300_000]
+    with pytest.raises(InputError, match=r"file\.gz: could not be downloaded in 1 attempts"):
+        get(server, tmp_path / "file.gz", attempts=1)
+    assert get(server, tmp_path / "file.gz", SUM) == SUM
+    assert server.requests[-1] == ("/raw/file.gz", "bytes=300000-")
+
+
+def test_halves_of_two_files_are_never_joined(server: LocalServer, tmp_path: Path) -> None:
+    server.cuts["/raw/file.gz"] = [300_000]
+    with pytest.raises(InputError):
+        get(server, tmp_path / "file.gz", attempts=1)
+    server.files["/raw/file.gz"] = CONTENT[::-1]
+    get(server, tmp_path / "file.gz")
+    assert (tmp_path / "file.gz").read_bytes() == CONTENT[::-1]
+
+
+def test_unfinished_file_that_is_whole_already(server: LocalServer, tmp_path: Path) -> None:
+    tag = hashlib.sha256(CONTENT).hexdigest()[:8]
+    (tmp_path / "file.gz.part").write_bytes(CONTENT)
+    (tmp_path / "file.gz.part.validator").write_text(f'"{tag}"')
+    assert get(server, tmp_path / "file.gz", SUM) == SUM
+    assert len(server.requests) == 1
+
+
+def test_busy_server_is_asked_again(server: LocalServer, tmp_path: Path) -> None:
+    server.answers["/raw/file.gz"] = [503, 429]
+    assert get(server, tmp_path / "file.gz") == SUM
+    assert len(server.requests) == 3
+
+
+def test_missing_file_is_not_asked_for_twice(server: LocalServer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="answers 404 Not Found; correct the address"):
+        fetch(server.address("/gone.gz"), tmp_path / "gone.gz", pause_seconds=0.01)
+    assert len(server.requests) == 1
+
+
+def test_wrong_sum_is_refused_and_thrown_away(server: LocalServer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"SHA-256 is {SUM}, not the 00ff of params.yaml"):
+        get(server, tmp_path / "file.gz", "00ff")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://host/file", "http://host/", "nonsense"]
+)
+def test_only_files_over_http(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not the http or https address of a file"):
+        fetch(url, tmp_path / "file")
+
+
+def test_host_that_does_not_answer(tmp_path: Path) -> None:
+    with local_server() as server:
+        address = server.address("/file.gz")
+    with pytest.raises(InputError, match="could not be downloaded in 2 attempts"):
+        fetch(address, tmp_path / "file.gz", attempts=2, pause_seconds=0.01)
+
+
+def test_answer_that_ends_early_without_a_word(tmp_path: Path) -> None:
+    """Older urllib3 takes a closed connection for the end of the file."""
+    response = requests.Response()
+    response.url, response.headers["Content-Length"] = "http://h/file.gz", "10"
+    response.raw = HTTPResponse(io.BytesIO(b"12345"), preload_content=False)
+    with pytest.raises(TransientError, match="5 of 10 bytes came"):
+        downloads._write(response, tmp_path / "file.gz.part", have=0)
+
+
+def test_mirror_replaces_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "file.gz").write_bytes(CONTENT)
+    monkeypatch.setenv("LMM4REC_MIRROR", str(mirror))
+    assert fetch("http://nowhere.invalid/deep/file.gz", tmp_path / "file.gz", SUM) == SUM
+    with pytest.raises(InputError, match=r"other\.gz: there is no such file, and LMM4REC_MIRROR"):
+        fetch("http://nowhere.invalid/deep/other.gz", tmp_path / "other.gz")

@@ -1,0 +1,125 @@
+"""Links answer with bytes, with nothing, or with "ask again"; never with something else."""
+
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmm4rec.catalogue.downloads import TransientError
+from lmm4rec.catalogue.picture_links import LinkParams, PictureSource, from_archive, from_network
+from lmm4rec.catalogue.sources.picture_archive import pack_pictures
+from lmm4rec.errors import InputError
+from tests.local_server import LocalServer, local_server
+
+PARAMS = LinkParams(timeout_seconds=5.0, attempts=3)
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with local_server() as running:
+        yield running
+
+
+@pytest.fixture
+def read(server: LocalServer) -> PictureSource:
+    return from_network(PARAMS, maximum_bytes=1000, connections_per_host=2, pause_seconds=0.01)
+
+
+def test_picture_comes(server: LocalServer, read: PictureSource) -> None:
+    server.files["/a.jpg"] = b"picture"
+    assert read(server.address("/a.jpg")) == b"picture"
+
+
+def test_dead_links_are_asked_once(server: LocalServer, read: PictureSource) -> None:
+    server.answers["/b.jpg"] = [403]
+    assert read(server.address("/a.jpg")) is None
+    assert read(server.address("/b.jpg")) is None
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("failure", [503, 429, 500])
+def test_failures_that_may_pass_are_tried_again(
+    server: LocalServer, read: PictureSource, failure: int
+) -> None:
+    server.files["/a.jpg"] = b"picture"
+    server.answers["/a.jpg"] = [failure, failure]
+    assert read(server.address("/a.jpg")) == b"picture"
+    server.answers["/a.jpg"] = [failure] * 3
+    with pytest.raises(TransientError):
+        read(server.address("/a.jpg"))
+
+
+def test_cut_answer_is_tried_again(server: LocalServer, read: PictureSource) -> None:
+    server.files["/a.jpg"] = b"0123456789"
+    server.cuts["/a.jpg"] = [4]
+    assert read(server.address("/a.jpg")) == b"0123456789"
+
+
+def test_host_that_is_not_there(read: PictureSource) -> None:
+    with local_server() as gone:
+        link = gone.address("/a.jpg")
+    with pytest.raises(TransientError):
+        read(link)
+
+
+def test_no_more_than_allowed_is_read(server: LocalServer, read: PictureSource) -> None:
+    server.files["/a.jpg"] = bytes(5_000_000)
+    assert read(server.address("/a.jpg")) == bytes(1001)
+
+
+@pytest.mark.parametrize(
+    "link", ["file:///etc/passwd", "a.jpg", "http://", "ftp://h/a", "http://[::"]
+)
+def test_other_links_are_never_followed(
+    read: PictureSource, link: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("lmm4rec.catalogue.picture_links._get")
+    assert read(link) is None
+
+
+def test_one_host_gets_no_more_than_its_connections(server: LocalServer) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+    serve = server.RequestHandlerClass.do_GET  # type: ignore[attr-defined]
+
+    def slow(handler: object) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        serve(handler)
+
+    handler = type("Slow", (server.RequestHandlerClass,), {"do_GET": slow})
+    server.RequestHandlerClass = handler  # type: ignore[assignment]
+    server.files["/a.jpg"] = b"picture"
+    read = from_network(PARAMS, 1000, connections_per_host=2)
+    threads = [threading.Thread(target=read, args=[server.address("/a.jpg")]) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 2
+
+
+def test_archive_is_read_by_the_links_last_part(tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(b"b")
+    (tmp_path / "a%2F.jpg").write_bytes(b"a")
+    (tmp_path / ".hidden").write_bytes(b"h")
+    (tmp_path / "folder").mkdir()
+    pack_pictures(sorted(tmp_path.iterdir()), tmp_path / "images.zip")
+    read = from_archive(tmp_path / "images.zip")
+    assert read("http://pictures.invalid/deep/b.jpg") == b"b"
+    assert read("a%2F.jpg") == b"a"
+    assert read("c.jpg") is None
+    assert zipfile.ZipFile(tmp_path / "images.zip").namelist() == ["a%2F.jpg", "b.jpg"]
+
+
+def test_broken_archive(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes(b"PK no")
+    with pytest.raises(InputError, match=r"images\.zip: not a zip file .* run stage download"):
+        from_archive(tmp_path / "images.zip")

@@ -1,0 +1,101 @@
+"""A small catalogue on disk for the encoder stages: some pictures and texts are missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA
+from lmm4rec.catalogue.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.tables import write_table
+from tests.encoders.encoder_contract import COLOURS, SHAPES, jpeg, tiny
+
+ROOT = Path(__file__).parents[2]
+NO_PICTURE, NO_TEXT, NEITHER = 3, 5, 7  # rows of the items that lack something
+
+PARAMS = """
+encoders:
+  toy:
+    revision: 1
+    extract: {precision: float32, fused: false}
+    finetune: {seed: 1, epochs: 3, batch_size: 32, learning_rate: 1e-3, weight_decay: 0.1,
+      warmup_share: 0.1, layer_decay: 0.9, gradient_norm: 1.0, validation_share: 0.2,
+      augment: true, precision: float32, tune: {kind: all}}
+"""
+
+
+def toy_items(count: int, seed: int = 0) -> tuple[list[bytes | None], list[str]]:
+    """Pictures and texts that agree on a colour and a shape."""
+    rng = np.random.default_rng(seed)
+    pictures: list[bytes | None] = []
+    texts = []
+    for _ in range(count):
+        colour, place = str(rng.choice(list(COLOURS))), int(rng.integers(len(SHAPES)))
+        noise = rng.integers(-15, 15, (64, 64, 3)) + np.array(COLOURS[colour])
+        noise[16 * place : 16 * place + 12, 8:56] = 255
+        pictures.append(jpeg(Image.fromarray(noise.clip(0, 255).astype(np.uint8))))
+        texts.append(f"{colour} {SHAPES[place]} number {rng.integers(100)}")
+    for row in (NO_PICTURE, NEITHER):
+        pictures[row] = None
+    for row in (NO_TEXT, NEITHER):
+        texts[row] = " "
+    return pictures, texts
+
+
+def write_catalogue(project: Path, pictures: list[bytes | None], texts: list[str]) -> None:
+    """data/corpus/toy and data/images/toy as preprocess and images would leave them."""
+    corpus, images = project / "data/corpus/toy", project / "data/images/toy"
+    corpus.mkdir(parents=True)
+    images.mkdir(parents=True)
+    ids = [f"i{row:05d}" for row in range(len(texts))]
+    items = [{"item_id": i, "title": t, "text": t, "image": None}
+             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
+    write_table(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus / "items.parquet")
+    rows = [{"item_id": i, "status": "ok" if p else "no-link", "bytes": p}
+            for i, p in zip(ids, pictures, strict=True)]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=IMAGES_SCHEMA)
+    write_table(table, images / "images.parquet", ROW_GROUP_ROWS)
+
+
+def toy_project(project: Path, count: int, family: str = "clip") -> Path:
+    """A project folder in which stages extract and finetune run with encoder `toy`."""
+    (project / "params.yaml").write_text(PARAMS)
+    write_catalogue(project, *toy_items(count))
+    weights = project / "data/weights/toy"
+    weights.mkdir(parents=True)
+    tiny(family).save(weights)
+    return project
+
+
+def stage_command(name: str, output: str, *options: str) -> list[str]:
+    inputs = ["--weights", "data/weights/toy", "--corpus", "data/corpus/toy"]
+    inputs += ["--images", "data/images/toy", "--output", output, "--workers", "0"]
+    return [sys.executable, "-m", f"stages.{name}", "--encoder", "toy", *inputs, *options]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def run(project: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=project, env=environment(), capture_output=True, text=True, timeout=300
+    )
+
+
+def kill_once_there(project: Path, command: list[str], pattern: str) -> None:
+    """Start a stage and kill it as soon as a file of `pattern` stands in its scratch folder."""
+    process = subprocess.Popen(command, cwd=project, env=environment(), stderr=subprocess.DEVNULL)
+    while not list((project / "data/scratch").glob(pattern)):
+        assert process.poll() is None, "the stage ended before it could be killed"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,326 @@
+"""The pipeline itself, on a demo made small: run once, then asked what it would run again.
+
+The working tree is cloned into a temporary folder, shrunk through params.yaml, and driven with
+`dvc` as a user drives it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import networkx
+import numpy as np
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from lmm4rec.encoders import load_encoder
+from lmm4rec.folders import fingerprint
+from tests.processes import curve_numbers, distance
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "run.controls": ["noise"],
+    "run.features": ["clip-tiny", "clip-tiny-tuned", "noise"],
+    "run.recommenders": ["vbpr"],
+    "run.id_recommenders": ["bpr"],
+    "run.seeds": [1],
+    "training.maximum_epochs": 3,
+    "encoders.clip-tiny.weights.pairs": 256,
+    "encoders.clip-tiny.weights.epochs": 1,
+    "encoders.clip-tiny.finetune.epochs": 1,
+}
+
+END_TO_END = {
+    "run.end2end": ["clip-tiny"],
+    "run.end2end_recommenders": ["vbpr"],
+    "end2end.maximum_epochs": 2,
+    "end2end.freeze_epochs": 1,
+}
+
+pytestmark = pytest.mark.pipeline
+
+
+class Clone:
+    """A checkout of the project that DVC runs in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command here; its whole output. `dvc` is the one beside this Python."""
+        programs = Path(sys.executable).parent
+        environment = os.environ | {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "LMM4REC_WORKERS": "0",
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        output = done.stdout + done.stderr
+        assert not check or done.returncode == 0, output
+        return output
+
+    def edit(self, changes: dict[str, Any]) -> None:
+        """Set dotted keys of params.yaml, comments kept."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        content = yaml.load(path.read_text())
+        for key, value in changes.items():
+            *above, last = key.split(".")
+            section = content
+            for step in above:
+                section = section[step]
+            assert last in section, key
+            section[last] = value
+        with path.open("w") as stream:
+            yaml.dump(content, stream)
+
+    def ran(self, output: str) -> set[str]:
+        """The stages that an output of `dvc repro` says it ran (or, dry, would run first)."""
+        lines = output.splitlines()
+        return {line.split("'")[1] for line in lines if line.startswith("Running stage '")}
+
+    def would_run(self) -> set[str]:
+        """The stages that `dvc repro` would execute now: the changed ones and all below them.
+
+        A dry run names the changed ones only; what follows from them stands in DVC's graph.
+        """
+        # A stage whose input is still to be made ends the dry run: its cause stands above it.
+        changed = self.ran(self.run("dvc", "repro", "--dry", check=False))
+        with Repo(str(self.folder)) as repo:
+            graph = repo.index.graph  # edges run from a stage to what it depends on
+            below = {stage for stage in graph if stage.name in changed}
+            for stage in list(below):
+                below |= networkx.ancestors(graph, stage)
+            names = {stage.name for stage in below}
+        # What runs several stages at once must see the same; the check it runs in any case.
+        named = self.run(sys.executable, "-m", "stages.repro", "--dry").split()
+        assert set(named) == names - {"check"}
+        return names
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The small demo, run to its end."""
+    folder = tmp_path_factory.mktemp("pipeline") / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if name.startswith("data/") or name == "dvc.lock" or not (ROOT / name).is_file():
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    clone = Clone(folder)
+    clone.edit(SMALL)
+    clone.run("git", "init", "--quiet")
+    clone.run("dvc", "repro")
+    clone.run("git", "add", "--all")
+    clone.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "run")
+    return clone
+
+
+@pytest.fixture
+def clone(finished: Clone) -> Any:
+    """The finished demo; whatever a test changed is restored afterwards."""
+    yield finished
+    finished.run("git", "checkout", "--", ".")
+    finished.run("git", "clean", "--force", "-d", "--quiet", "data/metrics")  # of added runs
+    finished.run("dvc", "checkout", "--force")  # what a test made is in no cache
+
+
+def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
+    assert clone.would_run() == set()
+
+
+def test_editing_a_recommender_reruns_it_alone(clone: Clone) -> None:
+    clone.edit({"recommenders.vbpr.dimensions": 8})
+    features = SMALL["run.features"]
+    runs = {f"{stage}@demo-{name}-vbpr-1" for stage in ("train", "evaluate") for name in features}
+    assert clone.ran(clone.run("dvc", "repro")) == runs | {"report@demo"}
+
+
+def test_editing_an_encoders_finetuning_reruns_its_branch(clone: Clone) -> None:
+    clone.edit({"encoders.clip-tiny.finetune.epochs": 2})
+    assert clone.would_run() == {
+        "finetune@demo-clip-tiny",
+        "extract-tuned@demo-clip-tiny",
+        "train@demo-clip-tiny-tuned-vbpr-1",
+        "evaluate@demo-clip-tiny-tuned-vbpr-1",
+        "report@demo",
+    }
+
+
+def test_raising_an_encoders_revision_reruns_its_branch(clone: Clone) -> None:
+    clone.edit({"encoders.clip-tiny.revision": 2})
+    rerun = clone.would_run()
+    assert {"extract@demo-clip-tiny", "finetune@demo-clip-tiny"} <= rerun
+    assert not {name for name in rerun if "bpr-1" in name and "-ids@" in name}
+    assert not rerun & {"weights@clip-tiny", "download@demo", "preprocess@demo", "images@demo"}
+
+
+def test_adding_a_recommender_runs_only_it(clone: Clone) -> None:
+    clone.edit({"run.recommenders": ["vbpr", "itemknn"]})
+    rerun = clone.would_run()
+    assert rerun - {"report@demo", "check"} == {
+        f"{stage}@demo-{features}-itemknn-1"
+        for stage in ("train", "evaluate")
+        for features in SMALL["run.features"]
+    }
+
+
+def test_training_an_encoder_with_a_recommender_runs_only_that(clone: Clone) -> None:
+    """The lists of the finished run are empty, which runs nothing."""
+    clone.edit(END_TO_END)
+    ran = clone.ran(clone.run("dvc", "repro"))
+    together = {f"{stage}@demo-clip-tiny-vbpr-1" for stage in ("end2end", "evaluate-end2end")}
+    assert ran - {"check"} == together | {"report@demo"}
+    assert "clip-tiny-e2e" in (clone.folder / "data/reports/demo/results.md").read_text()
+    before = (clone.folder / "dvc.lock").read_text()
+    clone.run("dvc", "repro", "--force", "--no-run-cache", "-s", *sorted(together))
+    assert (clone.folder / "dvc.lock").read_text() == before
+
+
+def test_two_processes_come_to_what_one_has_found(clone: Clone) -> None:
+    """Each stage that they can share: the same features; weights and curves but for rounding."""
+    clone.edit(END_TO_END)
+    clone.run("dvc", "repro")
+    extracted, start, *trained = (
+        clone.folder / "data" / path
+        for path in (
+            "features/demo/clip-tiny", "weights/clip-tiny",
+            "tuned/demo/clip-tiny", "end2end/demo/clip-tiny/vbpr/1",
+        )
+    )  # fmt: skip
+    curve_files = [
+        clone.folder / "data/curves/demo" / name
+        for name in ("clip-tiny.csv", "clip-tiny-e2e/vbpr/1.csv")
+    ]
+    features = fingerprint(extracted)
+    weights = [load_encoder(path).state_dict() for path in trained]
+    curves = [curve_numbers(path) for path in curve_files]
+    names = ("extract@demo-clip-tiny", "finetune@demo-clip-tiny", "end2end@demo-clip-tiny-vbpr-1")
+    again = ("dvc", "repro", "--force", "--no-run-cache", "--single-item", *names)
+    assert clone.run("env", "LMM4REC_PROCESSES=2", *again).count("2 processes share the work") == 3
+    assert fingerprint(extracted) == features
+    first = load_encoder(start).state_dict()
+    for path, known in zip(trained, weights, strict=True):
+        moved = distance(first, known)
+        assert moved > 0.01
+        assert distance(load_encoder(path).state_dict(), known) < 0.02 * moved, path
+    # Of 112 held-out pairs one or two may change places; of thousands of validation items, a few.
+    for path, expected, changed in zip(curve_files, curves, (0.02, 0.001), strict=True):
+        np.testing.assert_allclose(curve_numbers(path), expected, rtol=5e-3, atol=changed)
+
+
+def test_a_comment_in_an_encoder_reruns_nothing(clone: Clone) -> None:
+    for path in (clone.folder / "lmm4rec/encoders").glob("*.py"):
+        path.write_text(path.read_text() + "\n# a comment\n")
+    assert clone.would_run() == set()
+
+
+def test_a_change_in_a_recommenders_file_reruns_it(clone: Clone) -> None:
+    path = clone.folder / "lmm4rec/recommenders/bpr.py"
+    path.write_text(path.read_text() + "\n# a comment\n")
+    assert clone.would_run() == {"train-ids@demo-bpr-1", "evaluate-ids@demo-bpr-1", "report@demo"}
+
+
+def test_every_stage_is_byte_identical_when_forced(clone: Clone) -> None:
+    """All but `efficiency`, whose items per second are a measurement: it keeps what it found."""
+    pipeline = clone.folder / "dvc.yaml"
+    head = "\n  efficiency:"
+    pipeline.write_text(pipeline.read_text().replace(head, f"{head}\n    frozen: true", 1))
+    before = (clone.folder / "dvc.lock").read_text()
+    clone.run("dvc", "repro", "--force", "--no-run-cache")
+    assert (clone.folder / "dvc.lock").read_text() == before
+
+
+def test_a_misspelt_name_in_run_is_named(clone: Clone) -> None:
+    clone.edit({"run.id_recommenders": ["bprr"]})
+    output = clone.run("dvc", "repro", check=False)
+    assert "run.id_recommenders: 'bprr' is unknown; did you mean 'bpr'?" in output
+
+
+def test_a_misspelt_parameter_stops_its_stage_with_advice(clone: Clone) -> None:
+    path = clone.folder / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("    dimensions: 64", "    dimnesions: 64", 1))
+    output = clone.run("dvc", "repro", check=False)
+    assert "dimnesions is not a parameter; did you mean 'dimensions'?" in output
+
+
+@pytest.fixture
+def colleague(clone: Clone, tmp_path: Path) -> Callable[[], Clone]:
+    """A second clone of what the first one committed and pushed."""
+
+    def make() -> Clone:
+        remote = tmp_path / "remote"
+        clone.run("dvc", "remote", "add", "--force", "--default", "team", str(remote))
+        clone.run("dvc", "push")
+        clone.run("git", "clone", "--quiet", str(clone.folder), str(tmp_path / "colleague"))
+        other = Clone(tmp_path / "colleague")
+        other.run("dvc", "remote", "add", "--force", "--default", "team", str(remote))
+        return other
+
+    return make
+
+
+def test_a_colleague_trains_on_pulled_features(
+    clone: Clone, colleague: Callable[[], Clone]
+) -> None:
+    other = colleague()
+    other.edit({"recommenders.vbpr.dimensions": 8})
+    output = other.run("dvc", "repro", "--pull", "--allow-missing")
+    assert {name.split("@")[0] for name in other.ran(output)} == {"train", "evaluate", "report"}
+    assert (other.folder / "data/reports/demo/index.html").exists()
+    for absent in ("raw", "images", "weights", "tuned"):
+        assert not (other.folder / "data" / absent).exists()
+
+
+def test_a_clone_is_checked_without_downloading(
+    clone: Clone, colleague: Callable[[], Clone]
+) -> None:
+    other = colleague()
+    assert "up to date" in other.run("dvc", "repro", "--allow-missing", "--dry")
+    assert other.run(sys.executable, "-m", "stages.repro", "--pull", "--dry") == ""
+    assert not (other.folder / "data/features").exists()
+
+
+def test_dvc_lists_every_file_a_cheap_stage_computes_with(clone: Clone) -> None:
+    """A recommender's own file is a dependency of its training."""
+    stages = YAML(typ="safe").load((clone.folder / "dvc.yaml").read_text())["stages"]
+    for name in ("train", "train-ids"):
+        assert "lmm4rec/recommenders/${item.recommender}.py" in stages[name]["deps"]
+
+
+def test_killed_half_way_then_again(clone: Clone) -> None:
+    """A stage that dies leaves no output; the next run brings the same bytes as an unbroken one."""
+    before = (clone.folder / "dvc.lock").read_text()
+    vectors = clone.folder / "data/vectors/demo/none/bpr/1"
+    shutil.rmtree(vectors)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train", "--recommender", "bpr", "--seed", "1",
+         "--corpus", "data/corpus/demo", "--output", str(vectors)],
+        cwd=clone.folder,
+    )  # fmt: skip
+    try:
+        process.wait(timeout=1.5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        assert not vectors.exists()
+    clone.run("dvc", "repro")
+    assert (clone.folder / "dvc.lock").read_text() == before
