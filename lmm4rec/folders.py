@@ -49,10 +49,11 @@ def scratch_folder(root: Path, stage: str, *shaped_by: Any) -> Path:
     return folder
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 (hex) of a file, or of a folder's file names and contents."""
+def fingerprint(path: Path, pattern: str = "*") -> str:
+    """SHA-256 (hex) of a file, or of the names and contents of a folder's files like `pattern`."""
     digest = hashlib.sha256()
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    inside = path.is_dir()
+    files = sorted(file for file in path.rglob(pattern) if file.is_file()) if inside else [path]
     for file in files:
         digest.update(str(file.relative_to(path)).encode())
         with file.open("rb") as stream:

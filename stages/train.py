@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from stages.running.code import code_fingerprint
 from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path, stage
 
 
@@ -20,12 +21,11 @@ from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path
 def main(
     recommender: str, corpus: Path, features: Path | None, seed: int, output: Path, device: str
 ) -> None:
-    import inspect
     import shutil
 
     import torch  # after the options are parsed: --help stays instant
 
-    from lmm4rec.catalogue.corpus import read_training_view
+    from lmm4rec.catalogue.corpus import ITEM_IDS, read_training_view
     from lmm4rec.devices import choose_device
     from lmm4rec.features.features import read_features
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
@@ -45,9 +45,16 @@ def main(
     torch.manual_seed(seed)
     model = model_class(view, content, config)
     if isinstance(model, Recommender):
-        inputs = [corpus, Path(inspect.getfile(model_class)), *([features] if features else [])]
+        inputs = [
+            corpus / "interactions.parquet",
+            corpus / ITEM_IDS,
+            *([features] if features else []),
+        ]
         shaped_by = (config.model_dump(mode="json"), protocol.model_dump(mode="json"), seed, device)
-        scratch = scratch_folder(SCRATCH, "train", *shaped_by, [fingerprint(p) for p in inputs])
+        code = code_fingerprint("train", recommender=recommender)
+        scratch = scratch_folder(
+            SCRATCH, "train", *shaped_by, code, [fingerprint(path) for path in inputs]
+        )
         vectors, history = train(
             model, view, protocol, seed, choose_device(device), Savepoint(scratch)
         )

@@ -1,10 +1,13 @@
 """The corpus: who took what, in which split, and the text of every item.
 
 Folder format: `interactions.parquet` (user_id, item_id, rating, timestamp, split),
-`items.parquet` (item_id, title, text, image) and `about.json` (counts, protocol). Ids are strings;
-rows of both tables are sorted, so user and item rows (positions in the sorted distinct ids) are
-the same in every stage. Users without a training interaction never enter a corpus; items without
-one do (cold items).
+`items.parquet` (item_id, title, text, image) and `about.json` (counts, protocol). Of the items two
+columns stand once more in files of their own, so that DVC sees what a stage reads: another text
+trains no model of ids and decodes no picture again. `item_ids.parquet` (item_id) is for stages that
+join by id, `picture_sources.parquet` (item_id, image) for the one that collects pictures. Ids are
+strings; rows of all tables are sorted, so user and item rows (positions in the sorted distinct ids)
+are the same in every stage. Users without a training interaction never enter a corpus; items
+without one do (cold items).
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from lmm4rec.errors import InputError
-from lmm4rec.tables import read_table, rows_of
+from lmm4rec.tables import read_table, rows_of, write_table
 
 SPLITS = ("train", "validation", "test")
+ITEM_IDS = "item_ids.parquet"
+PICTURE_SOURCES = "picture_sources.parquet"
 
 INTERACTIONS_SCHEMA = pa.schema(
     [
@@ -91,13 +96,25 @@ def read_split(folder: Path, split: str, user_ids: pa.Array, item_ids: pa.Array)
 
 def read_item_ids(folder: Path) -> pa.Array:
     """All item ids of the corpus, sorted: cold items are candidates too."""
-    ids = read_table(folder / "items.parquet", ["item_id"], "preprocess")["item_id"]
+    ids = read_table(folder / ITEM_IDS, ["item_id"], "preprocess")["item_id"]
     return ids.combine_chunks()
+
+
+def read_picture_sources(folder: Path) -> pa.Table:
+    """Each item's id and where its picture is (`image`), in row order."""
+    return read_table(folder / PICTURE_SOURCES, ["item_id", "image"], "preprocess")
 
 
 def read_items(folder: Path) -> pa.Table:
     """The items table, in row order."""
     return read_table(folder / "items.parquet", ITEMS_SCHEMA.names, "preprocess")
+
+
+def write_items(items: pa.Table, folder: Path) -> None:
+    """The items table (`ITEMS_SCHEMA`, sorted by id) and what stands of it in files of its own."""
+    write_table(items, folder / "items.parquet")
+    write_table(items.select(["item_id"]), folder / ITEM_IDS)
+    write_table(items.select(["item_id", "image"]), folder / PICTURE_SOURCES)
 
 
 def sorted_distinct(ids: pa.ChunkedArray) -> pa.Array:

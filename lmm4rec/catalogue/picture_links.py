@@ -18,7 +18,7 @@ from pydantic import Field
 from urllib3.exceptions import HTTPError
 
 from lmm4rec.catalogue.downloads import TRANSIENT_STATUSES, USER_AGENT, TransientError
-from lmm4rec.catalogue.sources.picture_archive import open_archive
+from lmm4rec.catalogue.picture_archive import open_archive
 from lmm4rec.params import Section
 
 PictureSource = Callable[[str], bytes | None]

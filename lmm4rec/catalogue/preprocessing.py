@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lmm4rec.catalogue import splits
-from lmm4rec.catalogue.corpus import INTERACTIONS_SCHEMA, ITEMS_SCHEMA, SPLITS, sorted_distinct
+from lmm4rec.catalogue.corpus import (
+    INTERACTIONS_SCHEMA,
+    ITEMS_SCHEMA,
+    SPLITS,
+    sorted_distinct,
+    write_items,
+)
 from lmm4rec.catalogue.sources.base import Reading, Source
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
@@ -47,7 +53,7 @@ def write_corpus(
     reading.counts["items_not_described"] = len(wanted) - described.num_rows
     items = item_table(described, wanted, params.text_fields)
     write_table(interactions, folder / "interactions.parquet")
-    write_table(items, folder / "items.parquet")
+    write_items(items, folder)
     about = {
         "protocol": params.model_dump(),
         "source": source.kind,

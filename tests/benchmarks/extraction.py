@@ -33,7 +33,7 @@ import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
 from lmm4rec.catalogue.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
 from lmm4rec.devices import choose_device
 from lmm4rec.encoders import encoder_class
@@ -139,7 +139,7 @@ def generated_catalogue(folder: Path, count: int) -> Catalogue:
     items = [{"item_id": i, "title": t, "text": t, "image": None}
              for i, t in zip(ids, texts, strict=True)]  # fmt: skip
     pictures = [{"item_id": i, "status": "ok", "bytes": photograph(rng)} for i in ids]
-    write_table(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), folder / "items.parquet")
+    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), folder)
     table = pa.Table.from_pylist(pictures, schema=IMAGES_SCHEMA)
     write_table(table, folder / "images.parquet", ROW_GROUP_ROWS)
     return Catalogue(folder, folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lmm4rec.catalogue.downloads import TransientError
+from lmm4rec.catalogue.picture_archive import pack_pictures
 from lmm4rec.catalogue.picture_links import LinkParams, PictureSource, from_archive, from_network
-from lmm4rec.catalogue.sources.picture_archive import pack_pictures
 from lmm4rec.errors import InputError
 from tests.local_server import LocalServer, local_server
 

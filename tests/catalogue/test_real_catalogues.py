@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lmm4rec.catalogue.images import STATUSES
+from lmm4rec.catalogue.picture_archive import ARCHIVE
 from lmm4rec.catalogue.picture_collection import ImagesParams, collect_images
 from lmm4rec.catalogue.picture_links import from_archive
 from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
@@ -18,7 +19,7 @@ from lmm4rec.catalogue.sources.amazon2014 import (
     read_metadata,
     read_reviews,
 )
-from lmm4rec.catalogue.sources.base import ARCHIVE, Reading, Source
+from lmm4rec.catalogue.sources.base import Reading, Source
 from lmm4rec.catalogue.sources.files import FilesSource
 from lmm4rec.errors import InputError
 from lmm4rec.params import check_section, read_params

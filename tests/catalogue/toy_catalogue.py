@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
 from lmm4rec.catalogue.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
 from lmm4rec.tables import write_table
 from tests.encoders.encoder_contract import COLOURS, SHAPES, jpeg, tiny
@@ -58,7 +58,7 @@ def write_catalogue(project: Path, pictures: list[bytes | None], texts: list[str
     ids = [f"i{row:05d}" for row in range(len(texts))]
     items = [{"item_id": i, "title": t, "text": t, "image": None}
              for i, t in zip(ids, texts, strict=True)]  # fmt: skip
-    write_table(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus / "items.parquet")
+    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus)
     rows = [{"item_id": i, "status": "ok" if p else "no-link", "bytes": p}
             for i, p in zip(ids, pictures, strict=True)]  # fmt: skip
     table = pa.Table.from_pylist(rows, schema=IMAGES_SCHEMA)

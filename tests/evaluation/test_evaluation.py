@@ -44,7 +44,7 @@ def corpus(tmp_path: Path) -> Path:
     folder.mkdir()
     table = pa.table({"user_id": users, "item_id": items, "split": splits})
     pq.write_table(table, folder / "interactions.parquet")
-    pq.write_table(pa.table({"item_id": ITEMS}), folder / "items.parquet")
+    pq.write_table(pa.table({"item_id": ITEMS}), folder / "item_ids.parquet")
     return folder
 
 

@@ -18,12 +18,11 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features, read_features
 from lmm4rec.features.imported_features import ImportConfig, import_images
 from lmm4rec.recommenders.shared.content import Content, ContentConfig
-from lmm4rec.tables import write_table
 from stages.import_features import main
 from tests.local_server import local_server
 
@@ -125,7 +124,7 @@ def test_stage_resumes_and_writes_an_image_only_folder(
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     items = [{"item_id": i, "title": "", "text": "", "image": None} for i in ITEMS.to_pylist()]
-    write_table(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus / "items.parquet")
+    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus)
     options = ["--imported", "cnn", "--dataset", "toy", "--corpus", "corpus", "--output", "out"]
     with local_server() as server:
         server.files["/image_features_X.b"] = file_of(world())

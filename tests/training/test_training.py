@@ -82,7 +82,7 @@ def write_corpus(folder: Path, test_item: str) -> Path:
     users, items, splits = (list(column) for column in zip(*rows, strict=True))
     table = pa.table({"user_id": users, "item_id": items, "split": splits})
     pq.write_table(table, folder / "interactions.parquet")
-    pq.write_table(pa.table({"item_id": ["a", "b", "c", "d"]}), folder / "items.parquet")
+    pq.write_table(pa.table({"item_id": ["a", "b", "c", "d"]}), folder / "item_ids.parquet")
     return folder
 
 
@@ -104,6 +104,6 @@ def test_the_training_view_is_blind_to_the_test_split(tmp_path: Path) -> None:
 
 def test_a_validation_item_outside_the_items_table_is_named(tmp_path: Path) -> None:
     write_corpus(tmp_path, "c")
-    pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "items.parquet")
+    pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "item_ids.parquet")
     with pytest.raises(InputError, match="item_id 'b' of the validation split is unknown"):
         read_training_view(tmp_path)

@@ -18,7 +18,6 @@ from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
 SOURCE_FILE = "source.json"
-ARCHIVE = "images.zip"  # pictures that came with the catalogue, found by the link's last part
 
 RAW_INTERACTIONS = pa.schema(
     [

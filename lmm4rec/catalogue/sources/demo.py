@@ -22,8 +22,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lmm4rec.catalogue.picture_archive import ARCHIVE, write_archive
 from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
-from lmm4rec.catalogue.sources.base import ARCHIVE, Reading, Source
+from lmm4rec.catalogue.sources.base import Reading, Source
 from lmm4rec.catalogue.sources.demo_world import (
     COLOUR_WORDS,
     KINDS,
@@ -34,7 +35,6 @@ from lmm4rec.catalogue.sources.demo_world import (
     catalogue_text,
     draw_product,
 )
-from lmm4rec.catalogue.sources.picture_archive import write_archive
 from lmm4rec.catalogue.splits import k_core
 
 REVIEWS, METADATA = "reviews_Demo_5.json.gz", "meta_Demo.json.gz"

@@ -16,15 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from lmm4rec.catalogue.picture_archive import ARCHIVE, pack_pictures, read_archive_names
 from lmm4rec.catalogue.sources.base import (
-    ARCHIVE,
     RAW_INTERACTIONS,
     RAW_ITEMS,
     TEXT_FIELDS,
     Reading,
     Source,
 )
-from lmm4rec.catalogue.sources.picture_archive import pack_pictures, read_archive_names
 from lmm4rec.catalogue.sources.tabular import as_numbers, as_plain_text, read_columns
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from lmm4rec.errors import InputError
 
+ARCHIVE = "images.zip"  # in the raw folder, where pictures came with the catalogue
+
 
 def write_archive(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
     """(name, content) pairs, in the order given."""

@@ -1,0 +1,3 @@
+"""placeholder of the branch `revisions`"""
+
+GUARDED: dict[str, str] = {}
