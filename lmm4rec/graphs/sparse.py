@@ -11,6 +11,7 @@ Shapes: N rows, M columns, D dims of the dense table.
 from __future__ import annotations
 
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class SparseMatrix:
     """A constant sparse matrix [N, M] that multiplies dense tables on their own device."""
 
     def __init__(self, matrix: csr_array, *, symmetric: bool = False) -> None:
-        """`symmetric` promises matrix == matrix.T, so that no transposed copy is kept."""
+        """`symmetric` promises matrix == matrix.T, so that no transposed copy is ever made."""
         matrix = matrix.astype(np.float32)
         matrix.sort_indices()
         self.shape: tuple[int, int] = matrix.shape
@@ -36,7 +37,25 @@ class SparseMatrix:
         self.values: NDArray[np.float32] = matrix.data
         self._bounds = _equal_work(self.indptr)
         self._on_device: dict[torch.device, Tensor] = {}
-        self.T: SparseMatrix = self if symmetric else _transposed(self, matrix)
+        self._symmetric = symmetric
+        self._transposed: SparseMatrix | None = None
+        # What a transposed matrix was made of, held weakly: two matrices that held each other would
+        # stay until the cycle collector came, and a graph made anew each epoch piles up meanwhile.
+        self._origin: ReferenceType[SparseMatrix] | None = None
+
+    @property
+    def T(self) -> SparseMatrix:
+        """The transposed matrix [M, N], made when it is first asked for."""
+        if self._symmetric:
+            return self
+        origin = self._origin() if self._origin is not None else None
+        if origin is not None:
+            return origin
+        if self._transposed is None:
+            own = csr_array((self.values, self.indices, self.indptr), shape=self.shape)
+            self._transposed = SparseMatrix(csr_array(own.T))
+            self._transposed._origin = ref(self)
+        return self._transposed
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """[N, M] @ [M, D] -> [N, D], differentiable in `dense`."""
@@ -95,12 +114,6 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return ctx.matrix.T.times(gradients[0]), None
-
-
-def _transposed(matrix: SparseMatrix, csr: csr_array) -> SparseMatrix:
-    other = SparseMatrix(csr_array(csr.T), symmetric=True)  # no third copy: its T is set below
-    other.T = matrix
-    return other
 
 
 def _equal_work(indptr: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,11 +6,13 @@ training items i of S_ij. With unscaled CNN features the image block dominates a
 matters; with unit vectors shrink = 10 divides every similarity by about eleven, which leaves each
 row's neighbours as they are.
 
-The similarity matrix is never whole: blocks of rows, k kept of each. Memory: block x I floats.
+The similarity matrix is never whole: blocks of rows, k kept of each. Memory: `BLOCK_BYTES` for a
+block and all that finding its largest takes, whatever the number of items (one row at least).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -24,7 +26,9 @@ from lmm4rec.graphs.user_item import interaction_matrix
 from lmm4rec.recommenders.shared.base import NeighbourhoodModel
 from lmm4rec.recommenders.shared.content import JOINED, Content, ContentConfig
 
-_BLOCK_ROWS = 1024
+BLOCK_BYTES = 256 << 20  # of all that is held for a block of rows
+_MOST_BLOCK_ROWS = 1024
+_BYTES_PER_ENTRY = 20  # products, scales or running counts, and marks; as measured at 200,000 items
 
 
 class ItemKNNConfig(ContentConfig):
@@ -54,12 +58,28 @@ class ItemKNN(NeighbourhoodModel):
         kept = min(self._config.neighbours, n_items)
         norms = torch.linalg.vector_norm(self._features, dim=1)  # [I]
         blocks = []
-        for start in range(0, n_items, _BLOCK_ROWS):
-            rows = slice(start, start + _BLOCK_ROWS)
-            scale = norms[rows, None] * norms[None, :] + self._config.shrink
-            block = (self._features[rows] @ self._features.T) / scale.clamp_min(1e-12)
-            blocks.append(csr_array(torch.where(_largest(block, kept), block, 0.0).numpy()))
+        for rows in blocks_of_rows(n_items):
+            scale = norms[rows, None] * norms[None, :]
+            scale.add_(self._config.shrink).clamp_min_(1e-12)
+            block = (self._features[rows] @ self._features.T).div_(scale)
+            del scale
+            blocks.append(_entries(block, _largest(block, kept)))
         return csr_array(vstack(blocks))
+
+
+def blocks_of_rows(n_items: int) -> Iterator[slice]:
+    """Slices that cover the rows of an [I, I] matrix, none over `BLOCK_BYTES`."""
+    size = max(1, min(_MOST_BLOCK_ROWS, BLOCK_BYTES // (_BYTES_PER_ENTRY * n_items)))
+    return (slice(start, start + size) for start in range(0, n_items, size))
+
+
+def _entries(block: Tensor, chosen: Tensor) -> csr_array:
+    """The chosen entries that are not zero: [B, I] and bool [B, I] -> sparse [B, I]."""
+    chosen &= block != 0
+    ends = chosen.sum(dim=1).cumsum(dim=0)
+    indptr = torch.cat([ends.new_zeros(1), ends]).numpy()
+    columns = chosen.nonzero()[:, 1].numpy()
+    return csr_array((block[chosen].numpy(), columns, indptr), shape=tuple(block.shape))
 
 
 def _largest(block: Tensor, kept: int) -> Tensor:
@@ -67,4 +87,4 @@ def _largest(block: Tensor, kept: int) -> Tensor:
     threshold = torch.topk(block, kept, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
     above, tied = block > threshold, block == threshold
     room = kept - above.sum(dim=1, keepdim=True)
-    return above | (tied & (tied.cumsum(dim=1) <= room))
+    return above | (tied & (tied.cumsum(dim=1, dtype=torch.int32) <= room))

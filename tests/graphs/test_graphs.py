@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -90,3 +93,34 @@ def test_rows_of_the_convolution_equal_the_whole(n_layers: int) -> None:
         power = dense @ power
         total += power
     torch.testing.assert_close(whole.detach(), total / (n_layers + 1))
+
+
+def test_a_matrix_and_its_transpose_do_not_keep_each_other() -> None:
+    """Without the cycle collector: what is made anew each epoch must go when it is let go."""
+    gc.disable()
+    try:
+        sparse = csr_array(random_array((7, 5), density=0.5, rng=0, dtype=np.float32))
+        for make in (lambda: SparseMatrix(sparse), lambda: SparseMatrix(sparse).T):
+            matrix = make()
+            assert matrix.T.shape == matrix.shape[::-1]
+            gone = [weakref.ref(matrix), weakref.ref(matrix.T)]
+            del matrix
+            assert [one() for one in gone] == [None, None]
+        symmetric = symmetric_adjacency(interaction_matrix(pairs([(0, 0), (0, 1)]), 1, 2))
+        assert symmetric.T is symmetric
+        alone = weakref.ref(symmetric)
+        del symmetric
+        assert alone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_transposed_matrix_outlives_what_it_was_made_of() -> None:
+    sparse = csr_array(random_array((7, 5), density=0.5, rng=0, dtype=np.float32))
+    matrix = SparseMatrix(sparse)
+    transposed = matrix.T
+    assert transposed.T is matrix and matrix.T is transposed
+    del matrix
+    table = torch.randn(5, 3)
+    torch.testing.assert_close(transposed.T @ table, torch.from_numpy(sparse.toarray()) @ table)
+    assert transposed.T.T is transposed
