@@ -170,7 +170,9 @@ def test_tuning_of_every_family_is_that_of_one_process(tmp_path: Path) -> None:
         torch.save({"weights": latest(alone), "curve": curve}, tmp_path / family)
     together(2, tmp_path, check_tuning, tmp_path)
     for family in FAMILIES:
-        first, second = (torch.load(tmp_path / f"{family}-{number}") for number in (0, 1))
+        first, second = (
+            torch.load(tmp_path / f"{family}-{number}", weights_only=True) for number in (0, 1)
+        )
         assert torch.equal(first, second)  # both processes end with the same encoder
 
 

@@ -7,13 +7,10 @@ weights were trained with, and an architecture that computes something else is r
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import open_clip
-import torch
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
@@ -26,14 +23,15 @@ from lmm4rec.encoders.clip.network import ClipTokenizer, Settings
 from lmm4rec.encoders.files.checkpoints import StateDict, load_exactly, read_checkpoint
 from lmm4rec.encoders.files.hub import hub_file, hub_tokenizer
 from lmm4rec.encoders.files.received_files import ReceivedFiles
+from lmm4rec.encoders.files.torchscript import is_torchscript, torchscript_tensors
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json
 
 HUB_PREFIX = "hf-hub:"
 CONFIG_NAME = "open_clip_config.json"
 _WEIGHTS_NAMES = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
-# Numbers that OpenAI's archives hold beside the weights.
-_ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+# What OpenAI's archives hold beside the weights: numbers, and masks that networks make themselves.
+_ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
 @dataclass(frozen=True)
@@ -150,13 +148,12 @@ def _refuse_other_activation(model: Settings, is_quick: bool, source: str) -> No
 
 def _state(path: Path, encoder: Clip, source: str) -> StateDict:
     """The weights under the names that the network has."""
-    if _is_torchscript(path):
+    if is_torchscript(path):  # OpenAI's files
         _refuse_other_activation(encoder.config.model, True, source)
-        archive: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         state: StateDict = {
             name: tensor.float()
-            for name, tensor in archive.state_dict().items()
-            if name not in _ARCHIVE_EXTRAS
+            for name, tensor in torchscript_tensors(path).items()
+            if name.rpartition(".")[2] not in _ARCHIVE_EXTRAS
         }
     else:
         state = read_checkpoint(path)
@@ -168,14 +165,6 @@ def _state(path: Path, encoder: Clip, source: str) -> StateDict:
         if name in state and getattr(network, name, None) is not None:
             state[name] = state[name].reshape(getattr(network, name).shape)
     return state
-
-
-def _is_torchscript(path: Path) -> bool:
-    """OpenAI's files: programs with weights. They are read by TorchScript, never unpickled."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _download(facts: Settings, source: str, scratch: Path) -> tuple[Path, str]:

@@ -22,6 +22,10 @@ from lmm4rec.errors import InputError
 
 Settings = dict[str, Any]
 
+# What a model's `tokenizer_kwargs` may say: how texts are cleaned, never which code or file reads
+# them (transformers would take trust_remote_code, CLIP's own tokenizer a bpe_path).
+_TOKENIZER_OPTIONS = frozenset({"clean", "strip_sep_token", "language", "reduction_mask"})
+
 # No vocabulary in use has a longer piece, so what a text has beyond cannot reach the tokens.
 _CHARACTERS_PER_TOKEN = 128
 
@@ -41,6 +45,11 @@ def build_network(model: Settings, source: str) -> nn.Module:
         raise InputError(
             f"{source}: its text tower is built by transformers from a hub, which extraction never "
             "asks; choose an architecture whose text tower is open_clip's own"
+        )
+    if ":" in str(settings["vision_cfg"].get("timm_model_name")):
+        raise InputError(
+            f"{source}: its picture tower is described on a hub, which is not asked here; choose a "
+            "model whose timm_model_name is a name that timm knows"
         )
     is_custom = settings.pop("custom_text", False)
     settings["vision_cfg"]["timm_model_pretrained"] = False
@@ -99,15 +108,29 @@ class ClipTokenizer:
         """`source`: folder or hub name of a transformers tokenizer; None for CLIP's own BPE."""
         self.context_length = int(text.get("context_length", 77))
         options = copy.deepcopy(text.get("tokenizer_kwargs") or {})
+        if strangers := sorted(options.keys() - _TOKENIZER_OPTIONS):
+            raise InputError(
+                f"{source or 'the tokenizer'}: tokenizer_kwargs holds {strangers[0]!r}, which may "
+                f"load code or files; only {', '.join(sorted(_TOKENIZER_OPTIONS))} are accepted: "
+                "take it out of the model's configuration"
+            )
         if source is None:
             self._tokenize: Any = SimpleTokenizer(context_length=self.context_length, **options)
         else:
-            self._tokenize = HFTokenizer(
-                str(source),
-                context_length=self.context_length,
-                tokenizer_mode=text.get("tokenizer_mode"),
-                **options,
-            )
+            try:
+                self._tokenize = HFTokenizer(
+                    str(source),
+                    context_length=self.context_length,
+                    tokenizer_mode=text.get("tokenizer_mode"),
+                    trust_remote_code=False,
+                    **options,
+                )
+            except (ValueError, OSError, KeyError) as error:
+                reason = " ".join(str(error).split())[:160]
+                raise InputError(
+                    f"{source}: transformers cannot read this tokenizer ({reason}); choose a model "
+                    "whose tokenizer needs no code of its own, or fetch its files again"
+                ) from None
 
     def __call__(self, texts: Sequence[str]) -> TextBatch:
         if not texts:

@@ -18,6 +18,7 @@ from lmm4rec.catalogue.downloads import MIRROR_VARIABLE
 from lmm4rec.errors import InputError
 
 _TOKENIZER_FILES = ("*token*", "*.model", "vocab*", "merges.txt", "config.json")
+_CODE_FILES = ("*.py",)  # of a tokenizer's own, which is never run
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,13 @@ def hub_tokenizer(repository: str) -> Path:
     if mirror:
         return hub_file(repository, ("tokenizer.json", "tokenizer_config.json")).parent
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(_TOKENIZER_FILES)))
+        return Path(
+            snapshot_download(
+                repository,
+                allow_patterns=list(_TOKENIZER_FILES),
+                ignore_patterns=list(_CODE_FILES),
+            )
+        )
     except Exception as error:  # the hub's client raises errors of every library below it
         raise _silent(repository, "tokenizer", error) from None
 

@@ -6,6 +6,7 @@ is ever asked to fetch anything, and every weight must find its place.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,13 @@ from lmm4rec.folders import read_json
 
 CONFIG_NAME = "config.json"
 POOLING_NAME = "1_Pooling/config.json"  # sentence-transformers
-# Of a checkpoint's config: what says nothing of the architecture, or of this machine alone.
-_LEFT_OUT = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "auto_map")
+# Of a checkpoint's config: what says nothing of the architecture, or of this machine alone, or
+# names code and kernels that transformers would fetch from a hub and run.
+_LEFT_OUT = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "auto_map",
+             "quantization_config")  # fmt: skip
+_LEFT_OUT_ENDINGS = ("_implementation", "_implementation_internal")
+# What timm.create_model takes itself before a model's own options: other weights, other files.
+_NOT_OPTIONS = frozenset(inspect.signature(timm.create_model).parameters) - {"kwargs"}
 
 
 def published_pair(
@@ -95,9 +101,13 @@ def _timm_model(section: PublishedImageTower) -> _TimmModel:
             "params.yaml"
         )
     refuse_unknown(str(content.get("architecture")), str(path))
-    return _TimmModel(
-        content["architecture"], content["pretrained_cfg"], content.get("model_args") or {}
-    )
+    options = content.get("model_args") or {}
+    if strangers := sorted(_NOT_OPTIONS & options.keys()):
+        raise InputError(
+            f"{path}: model_args holds {strangers[0]!r}, which is no option of a model but says "
+            "what is loaded; take it out"
+        )
+    return _TimmModel(content["architecture"], content["pretrained_cfg"], options)
 
 
 def _loaded_by_timm(model: _TimmModel, state: StateDict, source: str) -> nn.Module:
@@ -129,7 +139,11 @@ def _text_tower(
     if not isinstance(content, dict) or "model_type" not in content:
         raise InputError(f"{path}: names no `model_type`; give a text encoder of transformers")
     config = TextTowerConfig(
-        model={name: value for name, value in content.items() if name not in _LEFT_OUT},
+        model={
+            name: value
+            for name, value in content.items()
+            if name not in _LEFT_OUT and not name.endswith(_LEFT_OUT_ENDINGS)
+        },
         pooling=section.pooling or _pooling_of(files),
         max_text_tokens=section.max_text_tokens,
     )

@@ -142,7 +142,7 @@ def test_the_real_sections_of_params_yaml_are_valid() -> None:
     from lmm4rec.features.extraction import ExtractConfig
     from lmm4rec.params import read_params, read_section
 
-    path = Path(__file__).parents[2] / "params.yaml"
+    path = Path(__file__).parents[3] / "params.yaml"
     names = list(read_params(path)["encoders"])
     assert "clip-tiny" in names
     for name in names:

@@ -16,7 +16,7 @@ from lmm4rec.encoders.unified.wordpiece_tokens import SPECIAL, WordPieceTokenize
 from lmm4rec.errors import InputError
 from tests.encoders.unified_encoders import AWKWARD, TEXTS, spm, wordpiece
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def official() -> SentencePieceTokenizer:
