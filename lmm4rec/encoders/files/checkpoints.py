@@ -7,6 +7,7 @@ argparse.Namespace (which the official files hold) as the only extra class allow
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,17 +52,26 @@ def read_checkpoint(
     """
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(9)
+            size = os.fstat(file.fileno()).st_size
     except OSError:
         raise InputError(f"{path}: cannot be read; run the stage that downloads it") from None
-    if start.lstrip()[:1] == b"<":
+    if _begins_as_safetensors(start, size):
+        content = _read_safetensors(path)
+    elif start.lstrip()[:1] == b"<":
         raise InputError(f"{path}: a web page, not a checkpoint; download the file again")
-    is_torch_file = start[:2] == b"PK" or start[:1] == b"\x80"
-    content = _read_torch(path) if is_torch_file else _read_safetensors(path)
+    else:
+        is_torch_file = start[:2] == b"PK" or start[:1] == b"\x80"
+        content = _read_torch(path) if is_torch_file else _read_safetensors(path)
     tensors = _tensors_in(content, containers)
     if not tensors:
         raise InputError(f"{path}: holds no named tensors; give a file with a model's state dict")
     return tensors
+
+
+def _begins_as_safetensors(start: bytes, size: int) -> bool:
+    """The header's length in 8 bytes, which may look like another format's, then the header."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size
 
 
 def _read_safetensors(path: Path) -> Any:

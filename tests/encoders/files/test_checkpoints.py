@@ -62,6 +62,17 @@ def test_damaged_files_are_refused(tmp_path, content, sentence):
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("length", [0x80, 0x4B50, 0x3C20, 0x2080, 0x3C08])
+def test_safetensors_whose_length_looks_like_another_format(tmp_path: Path, length: int) -> None:
+    """The header's length fills the first bytes: it may read as a pickle, a zip or a web page."""
+    given = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(3)}, given)
+    content = given.read_bytes()
+    header, values = content[8:-12].rstrip(), content[-12:]
+    given.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + values)
+    torch.testing.assert_close(read_checkpoint(given)["a"], torch.ones(3))
+
+
 def test_absent_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="absent: cannot be read; run the stage"):
         read_checkpoint(tmp_path / "absent")
