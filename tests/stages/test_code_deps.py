@@ -28,8 +28,10 @@ EXCEPTIONS = {
     "stages/__init__.py": "a docstring",
     "stages/check.py": "writes nothing that a stage reads",
     "stages/repro.py": "when a stage runs, not what it does",
+    "stages/doctor.py": "reads and deletes, and writes nothing that a stage reads",
     "stages/running/code.py": "names scratch folders",
     "stages/running/command.py": "how a stage starts and fails",
+    "stages/running/health.py": "names what is damaged",
     "stages/running/job_queue.py": "when a stage runs, not what it does",
     "stages/running/quick_dvc.py": "how dvc.lock is written; a test compares the bytes with DVC's",
 }
