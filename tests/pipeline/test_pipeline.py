@@ -7,6 +7,7 @@ The working tree is cloned into a temporary folder, shrunk through params.yaml, 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -236,6 +237,18 @@ def test_a_change_in_a_recommenders_file_reruns_it(clone: Clone) -> None:
     path = clone.folder / "lmm4rec/recommenders/bpr.py"
     path.write_text(path.read_text() + "\n# a comment\n")
     assert clone.would_run() == {"train-ids@demo-bpr-1", "evaluate-ids@demo-bpr-1", "report@demo"}
+
+
+def test_an_edit_that_changes_no_result_is_committed_without_a_run(clone: Clone) -> None:
+    """As docs/development.md says; dvc.lock then holds the new code beside the old outputs."""
+    path = clone.folder / "lmm4rec/training/training.py"
+    path.write_text(path.read_text() + "\n# a comment\n")
+    stale = clone.would_run()
+    assert {"train@demo-noise-vbpr-1", "train-ids@demo-bpr-1"} <= stale
+    clone.run("dvc", "commit", "--force", "train", "train-ids")
+    assert clone.would_run() == set()
+    changed = clone.run("git", "diff", "--unified=0", "dvc.lock").splitlines()
+    assert {line.split()[1] for line in changed if re.match(r"[+-] ", line)} == {"md5:", "size:"}
 
 
 def test_every_stage_is_byte_identical_when_forced(clone: Clone) -> None:

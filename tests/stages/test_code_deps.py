@@ -29,6 +29,7 @@ EXCEPTIONS = {
     "stages/check.py": "writes nothing that a stage reads",
     "stages/repro.py": "when a stage runs, not what it does",
     "stages/doctor.py": "reads and deletes, and writes nothing that a stage reads",
+    "stages/show.py": "prints; no stage of the pipeline",
     "stages/running/code.py": "names scratch folders",
     "stages/running/command.py": "how a stage starts and fails",
     "stages/running/health.py": "names what is damaged",
