@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
-from dvc.utils.hydra import apply_overrides
 from pydantic import Field
 
 from lmm4rec.errors import InputError, did_you_mean
@@ -76,16 +74,6 @@ def test_a_missing_file_and_broken_yaml(tmp_path: Path) -> None:
         read_params(tmp_path / "params.yaml")
     with pytest.raises(InputError, match="not valid YAML"):
         read_params(write(tmp_path, "a: [1, 2\nb: 3"))
-
-
-def test_a_value_set_in_one_catalogue_reaches_no_other(tmp_path: Path) -> None:
-    """As `dvc exp run -S` sets it: what catalogues share through `defaults` stays shared."""
-    path = write(tmp_path, (ROOT / "params.yaml").read_text())
-    expected = deepcopy(read_params(path))
-    expected["datasets"]["sports"]["preprocess"]["core"] = 3
-    apply_overrides(str(path), ["datasets.sports.preprocess.core=3"])
-    assert read_params(path) == expected
-    assert "*usual-preprocess" in path.read_text()
 
 
 def test_did_you_mean_falls_back_to_the_list() -> None:

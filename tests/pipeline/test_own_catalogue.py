@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
 from lmm4rec.folders import read_json
+from lmm4rec.params import read_params
 from stages import download, images, preprocess, show
 from tests.pipeline.pages import PAGES, ROOT
 
@@ -77,3 +80,14 @@ def test_what_it_leaves_out_is_an_error_and_no_default(project: Path) -> None:
     done = CliRunner().invoke(show.main, [f"datasets.{NAME}"])
     assert done.exit_code == 1
     assert re.search(rf"datasets\.{NAME}\.source\.items\.\w+ is missing; add it", done.output)
+
+
+def test_a_value_set_in_one_catalogue_reaches_no_other(tmp_path: Path) -> None:
+    """As `dvc exp run -S` sets it: what catalogues share through `defaults` stays shared."""
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    expected = deepcopy(read_params(path))
+    expected["datasets"]["sports"]["preprocess"]["core"] = 3
+    apply_overrides(str(path), ["datasets.sports.preprocess.core=3"])
+    assert read_params(path) == expected
+    assert "*usual-preprocess" in path.read_text()
