@@ -1,16 +1,19 @@
-"""What is generated here: the demo's catalogue, and the captioned pictures of tiny encoders."""
+"""What stage `download` leaves of each kind of source; captioned pictures of tiny encoders."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from lmm4rec.catalogue.sources.base import SOURCE_FILE
 from lmm4rec.catalogue.sources.demo import METADATA, REVIEWS
 from lmm4rec.catalogue.sources.demo_world import captioned_pictures, other_captions
 from lmm4rec.encoders.picture_texts import decode
@@ -39,6 +42,54 @@ def catalogue(project: Path) -> Numbers:
         "names": _sum("\n".join(pictures).encode()),
         "pictures": _seen(pictures.values()),
     }
+
+
+def amazon2014(project: Path) -> Numbers:
+    """The two files of a category as a mirror has them, and what is noted of them."""
+    mirror = project / "mirror"
+    mirror.mkdir()
+    host = "http://snap.invalid/files"
+    files = {}
+    for key, name in (("reviews", "reviews_Toy_5.json.gz"), ("metadata", "meta_Toy.json.gz")):
+        (mirror / name).write_bytes(gzip.compress(f"{{'file': '{key}'}}\n".encode(), mtime=0))
+        files[key] = {"url": f"{host}/{name}", "sha256": None}
+    return _downloaded(project, {"kind": "amazon2014", **files}, mirror)
+
+
+def files(project: Path) -> Numbers:
+    """Tables and pictures of a person's own folder."""
+    own = project / "own"
+    (own / "pictures").mkdir(parents=True)
+    (own / "log.csv").write_text("who,what\n1,a\n")
+    (own / "items.csv").write_text("what,name\na,Lamp\n")
+    stream = io.BytesIO()
+    Image.new("RGB", (9, 7), (200, 30, 30)).save(stream, "PNG")
+    (own / "pictures/a.png").write_bytes(stream.getvalue())
+    columns = dict.fromkeys(("brand", "categories", "description", "image"))
+    return _downloaded(project, {
+        "kind": "files", "folder": str(own), "images": "pictures",
+        "interactions": {
+            "format": "table", "file": "log.csv", "separator": ",", "user": "who", "item": "what",
+            "rating": None, "timestamp": None, "split": None,
+        },
+        "items": {
+            "file": "items.csv", "separator": ",", "item": "what", "title": "name", **columns,
+        },
+    })  # fmt: skip
+
+
+def _downloaded(project: Path, source: dict[str, Any], mirror: Path | None = None) -> Numbers:
+    """Each file that lies in the raw folder then, but for the section itself; archives unpacked."""
+    write_params(project, {"datasets": {"small": {"source": {"revision": 1, **source}}}})
+    run_stage(project, "download", "--dataset", "small", "--output", "raw", mirror=mirror)
+    found = {}
+    for path in sorted((project / "raw").iterdir()):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                found |= {f"{path.name}/{n}": _sum(archive.read(n)) for n in archive.namelist()}
+        elif path.name != SOURCE_FILE:
+            found[path.name] = _sum(path.read_bytes())
+    return found
 
 
 def captions(_: Path) -> Numbers:
@@ -75,5 +126,5 @@ def _sum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-CATALOGUE = {"demo": catalogue}
+CATALOGUE = {"demo": catalogue, "amazon2014": amazon2014, "files": files}
 CAPTIONS = {"web": captions}

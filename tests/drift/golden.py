@@ -43,7 +43,7 @@ def revisions(kind: str, case: str) -> list[str]:
     params = read_params(ROOT / "params.yaml")
     if kind == "catalogue":
         sources = {name: section["source"] for name, section in params["datasets"].items()}
-        return [f"datasets.{n}.source.revision" for n, x in sources.items() if x["kind"] == "demo"]
+        return [f"datasets.{n}.source.revision" for n, x in sources.items() if x["kind"] == case]
     encoders: dict[str, Any] = params["encoders"]
     tiny = {n for n, x in encoders.items() if x["weights"]["kind"] == "pretrain-tiny"}
     of_family = {n for n, x in encoders.items() if family_of(x["weights"]) == family_in(case)}

@@ -73,9 +73,10 @@ def write_params(project: Path, params: dict[str, Any]) -> None:
         YAML(typ="safe").dump(params, stream)
 
 
-def run_stage(project: Path, name: str, *options: str) -> None:
+def run_stage(project: Path, name: str, *options: str, mirror: Path | None = None) -> None:
     """A stage as dvc.yaml calls it, in this process; nothing of the environment's own options."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("LMM4REC_")}
+    clean |= {} if mirror is None else {"LMM4REC_MIRROR": str(mirror)}
     main = import_module(f"stages.{name}").main
     with contextlib.chdir(project), mock.patch.dict(os.environ, clean, clear=True):
         done = CliRunner().invoke(main, list(options), catch_exceptions=False)
