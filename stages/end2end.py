@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from stages.running.code import code_fingerprint
 from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
 
 
@@ -44,7 +45,6 @@ def main(
     device: str,
     workers: int,
 ) -> None:
-    import inspect
     import shutil
     from dataclasses import asdict
 
@@ -54,45 +54,26 @@ def main(
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.item_batches import ItemBatches
     from lmm4rec.encoders.tuning.tuning_curve import write_curve
-    from lmm4rec.end2end.config import (
-        EncoderTrainingConfig,
-        EndToEndConfig,
-        modalities_to_encode,
-    )
-    from lmm4rec.end2end.training import Task, train_end_to_end
+    from lmm4rec.end2end.sections import read_sections
+    from lmm4rec.end2end.training import train_end_to_end
     from lmm4rec.features.items import Catalogue
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
-    from lmm4rec.params import find, read_params, read_section
-    from lmm4rec.recommenders import recommender_class
     from lmm4rec.study.run import refuse_trained_features, refuse_without_gradient
     from lmm4rec.training.vectors import write_vectors
 
     refuse_without_gradient(recommender, "--recommender")
-    model_class = recommender_class(recommender)
-    model_config = read_section(PARAMS, f"recommenders.{recommender}", model_class.Config)
-    refuse_trained_features(recommender, model_config.model_dump(), PARAMS)
-    protocol = read_section(PARAMS, "end2end", EndToEndConfig)
-    encoder_config = read_section(PARAMS, f"encoders.{encoder}.end2end", EncoderTrainingConfig)
-    revision = find(read_params(PARAMS), f"encoders.{encoder}.revision", PARAMS)
-
-    view = read_training_view(corpus)
+    sections = read_sections(PARAMS, encoder, recommender)
+    refuse_trained_features(recommender, sections.model.model_dump(), PARAMS)
     trained = load_encoder(weights)
     if checkpointing:
         trained.checkpoint_activations()
-    task = Task(
-        view,
-        ItemBatches(trained, Catalogue(corpus, images).in_memory(), workers),
-        lambda features: model_class(view, features, model_config),
-        modalities_to_encode(trained, model_config, protocol),
-        protocol,
-        encoder_config,
-        seed,
-    )
-    files = (corpus, images / "images.parquet", weights, Path(inspect.getfile(model_class)))
-    sections = [part.model_dump(mode="json") for part in (protocol, encoder_config, model_config)]
+    items = ItemBatches(trained, Catalogue(corpus, images).in_memory(), workers)
+    task = sections.task(trained, read_training_view(corpus), items, seed)
+    code = code_fingerprint("end2end", recommender=recommender)
+    inputs = [fingerprint(path) for path in (corpus, images / "images.parquet", weights)]
     # With another device or micro-batch the last bits differ: a run goes on with its own.
-    shaped_by = (sections, revision, seed, micro_batch, device)
-    scratch = scratch_folder(SCRATCH, "end2end", *shaped_by, [fingerprint(file) for file in files])
+    shaped_by = (sections.spelled(), seed, micro_batch, device, code, inputs)
+    scratch = scratch_folder(SCRATCH, "end2end", *shaped_by)
     with joined(choose_device(device)) as own_device:
         found, history, rows = train_end_to_end(trained, task, micro_batch, scratch, own_device)
         if is_main():

@@ -1,14 +1,33 @@
-"""The order of the tests where several workers share them: the pipeline's own begin first.
+"""The order of the tests where several workers share them, and what guards say when they fail.
 
-They take longest, and a worker takes a file at a time (`make test`): begun last, that file would
-keep one worker busy while the others have nothing left to do.
+The pipeline's own tests begin first. They take longest, and a worker takes a file at a time (`make
+test`): begun last, that file would keep one worker busy while the others have nothing left to do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
+
+from tests.guards import GUARDED
+
+REVISIONS = dict(guard.rstrip(")").split(" (raise ") for guard in GUARDED.values())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # of pytest-xdist
         items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A guard that fails names the revision to raise."""
+    report = yield
+    key = REVISIONS.get(item.nodeid.partition("[")[0])
+    if report.failed and key:
+        advice = f"cached results may be of other code: where that is meant, raise {key}"
+        report.sections.append(("params.yaml", advice))
+    return report

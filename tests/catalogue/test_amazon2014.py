@@ -163,6 +163,7 @@ def test_download_verifies_and_records_sums(tmp_path: Path) -> None:
         sum_ = hashlib.sha256(b"meta").hexdigest()
         source = Amazon2014Source(
             kind="amazon2014",
+            revision=1,
             reviews=RemoteFile(url=server.address("/d/reviews_X_5.json.gz"), sha256=None),
             metadata=RemoteFile(url=server.address("/d/meta_X.json.gz"), sha256=sum_),
         )
@@ -175,5 +176,5 @@ def test_download_verifies_and_records_sums(tmp_path: Path) -> None:
 
 def test_without_metadata_no_item_is_described(tmp_path: Path) -> None:
     reviews = RemoteFile(url="http://x/reviews.json.gz", sha256=None)
-    source = Amazon2014Source(kind="amazon2014", reviews=reviews, metadata=None)
+    source = Amazon2014Source(kind="amazon2014", revision=1, reviews=reviews, metadata=None)
     assert source.read_items(tmp_path, pa.array(["i1"]), reading()).num_rows == 0

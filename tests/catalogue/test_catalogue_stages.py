@@ -39,6 +39,7 @@ datasets:
   shop:
     source:
       kind: amazon2014
+      revision: 1
       reviews: {url: "SERVER/reviews_Shop_5.json.gz", sha256: null}
       metadata: {url: "SERVER/meta_Shop.json.gz", sha256: null}
     preprocess: *preprocess

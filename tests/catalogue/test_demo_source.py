@@ -1,7 +1,6 @@
 """The generated catalogue: real raw format, known truth, the same bytes every time."""
 
 import gzip
-import hashlib
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -75,20 +74,6 @@ def test_same_seed_same_bytes(raw: Path, tmp_path: Path) -> None:
     other.mkdir()
     SMALL.model_copy(update={"seed": 4}).download(other, other)
     assert fingerprint(other) != fingerprint(raw)
-
-
-def test_golden_catalogue(raw: Path) -> None:
-    found = {
-        name: hashlib.sha256(gzip.decompress((raw / name).read_bytes())).hexdigest()[:16]
-        for name in (REVIEWS, METADATA)
-    }
-    assert found == GOLDEN, (
-        "the generated catalogue changed: if that is wanted, raise datasets.demo.source.revision "
-        "in params.yaml and store the new sums here"
-    )
-
-
-GOLDEN = {REVIEWS: "1450e72ccd2040b5", METADATA: "760b8051c8bc218b"}
 
 
 @pytest.mark.parametrize(

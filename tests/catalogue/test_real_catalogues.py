@@ -84,7 +84,7 @@ def test_musical_instruments_is_already_a_five_core(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("LMM4REC_MIRROR", str(DATA / "amazon2014"))
     url = "http://mirrored.invalid/reviews_Musical_Instruments_5.json.gz"
     reviews = RemoteFile(url=url, sha256=None)
-    source = Amazon2014Source(kind="amazon2014", reviews=reviews, metadata=None)
+    source = Amazon2014Source(kind="amazon2014", revision=1, reviews=reviews, metadata=None)
     about = corpus(downloaded(source, tmp_path), "baby", tmp_path)
     assert (about["users"], about["items"], about["interactions"]) == (1429, 900, 10_261)
     assert about["cleaning"]["outside_core"] == about["cleaning"]["unparsable_lines"] == 0
@@ -113,7 +113,7 @@ def test_digital_music_preprocesses(tmp_path: Path, monkeypatch: Any) -> None:
         RemoteFile(url=f"http://mirrored.invalid/{name}_Digital_Music{tail}.json.gz", sha256=None)
         for name, tail in (("reviews", "_5"), ("meta", ""))
     ]
-    source = Amazon2014Source(kind="amazon2014", reviews=files[0], metadata=files[1])
+    source = Amazon2014Source(kind="amazon2014", revision=1, reviews=files[0], metadata=files[1])
     about = corpus(downloaded(source, tmp_path), "baby", tmp_path, accept_truncated=True)
     assert about["cleaning"]["raw_interactions"] == 6908
     assert about["cleaning"]["truncated_files"] == 2

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import Field
 
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
@@ -61,6 +62,7 @@ class Source(Section, ABC):
     """Where a catalogue comes from."""
 
     kind: str
+    revision: int = Field(gt=0)  # of the code that fetches or generates it, and of its content
 
     @abstractmethod
     def download(self, folder: Path, scratch: Path) -> None:

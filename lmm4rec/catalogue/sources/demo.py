@@ -48,7 +48,6 @@ class DemoSource(Source):
     """How large the generated catalogue is, and what its users go by."""
 
     kind: Literal["demo"]
-    revision: int
     seed: int = Field(ge=0)
     users: int = Field(ge=_CORE)
     items: int = Field(ge=_CORE)

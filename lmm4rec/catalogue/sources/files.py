@@ -79,7 +79,6 @@ class FilesSource(Source):
     """What the person has, and where. Null stands for what they have not."""
 
     kind: Literal["files"]
-    revision: int
     folder: str
     interactions: Annotated[InteractionsTable | SplitMappings, Field(discriminator="format")]
     items: ItemsTable | None

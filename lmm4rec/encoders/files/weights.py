@@ -40,6 +40,7 @@ class Weights(Section, ABC):
     """One kind of source."""
 
     kind: str
+    revision: int = Field(gt=0)  # of the code that makes them: training, or reading what came
 
     @abstractmethod
     def make(self, workshop: Workshop) -> Encoder:
@@ -104,7 +105,6 @@ class TinyWeights(Weights, TuningConfig):
     """A small encoder of a family, trained here from scratch on generated pictures and captions."""
 
     kind: Literal["pretrain-tiny"]
-    revision: int = Field(gt=0)
     family: str
     pairs: int = Field(gt=0)  # of the generated corpus, held-out ones included
     pairs_seed: int = Field(ge=0)

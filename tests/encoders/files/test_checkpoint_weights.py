@@ -23,7 +23,7 @@ from tests.local_server import LocalServer, local_server
 PARAMS = """
 encoders:
   {family}:
-    weights: {{kind: checkpoint, family: {family}, variant: small, image_pixels: 48,
+    weights: {{kind: checkpoint, revision: 1, family: {family}, variant: small, image_pixels: 48,
       weights: {{url: "{weights}", path: null, sha256: null}},
       tokenizer: {{url: "{tokenizer}", path: null, sha256: null}}}}
 """

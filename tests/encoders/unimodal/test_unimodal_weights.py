@@ -138,7 +138,7 @@ def test_a_silent_hub_is_one_sentence(tmp_path: Path) -> None:
     """The hub's address leads to a closed local port."""
     section = """encoders:
   pair:
-    weights: {kind: unimodal, joint_dimensions: 8, seed: 1,
+    weights: {kind: unimodal, revision: 1, joint_dimensions: 8, seed: 1,
       image: {architecture: resnet50.tv_in1k, repository: timm/resnet50.tv_in1k, path: null,
               sha256: null},
       text: {repository: someone/text, path: null, sha256: null, pooling: mean,

@@ -1,0 +1,60 @@
+"""The guards of long stages are there: files, tests and revisions that `tests/guards.py` names."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from lmm4rec.params import read_params
+from tests.drift.cases import CASES
+from tests.drift.golden import revisions
+from tests.guards import GUARDED, UNGUARDED, guard_of
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("lmm4rec/encoders", "lmm4rec/end2end", "lmm4rec/features", "lmm4rec/catalogue/sources")
+OF_CHEAP_STAGES = {"lmm4rec/features/controls.py", "lmm4rec/features/imported_features.py"}
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_each_guard_is_a_test_and_names_a_revision(path: str) -> None:
+    found = re.fullmatch(r"(tests/\S+)\.py::(test_\w+) \(raise (\S+\.revision)\)", GUARDED[path])
+    assert found, GUARDED[path]
+    module, test, key = found.groups()
+    assert (ROOT / path).exists()
+    assert callable(getattr(import_module(module.replace("/", ".")), test))
+    before, _, after = key.partition(".*.")
+    params = read_params(ROOT / "params.yaml")
+    sections = list(params[before].values()) if after else [params]
+    for here in sections:
+        for step in (after or key).split("."):
+            here = here[step]
+        assert isinstance(here, int)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_file_of_a_long_stage_has_a_guard_or_a_reason(room: str) -> None:
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / room).rglob("*.py")}
+    docstrings_alone = {name for name in files if (ROOT / name).read_text().count("\n") <= 2}
+    unclaimed = {name for name in files if guard_of(name) is None and name not in UNGUARDED}
+    assert unclaimed <= OF_CHEAP_STAGES | docstrings_alone
+
+
+def test_a_file_has_a_guard_or_a_reason_to_have_none() -> None:
+    assert not GUARDED.keys() & UNGUARDED.keys()
+    assert all((ROOT / name).is_file() and reason for name, reason in UNGUARDED.items())
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_each_case_names_revisions_of_params_yaml(kind: str) -> None:
+    params = read_params(ROOT / "params.yaml")
+    for case in CASES[kind]:
+        keys = revisions(kind, case)
+        assert keys, case
+        for key in keys:
+            here = params
+            for step in key.split("."):
+                here = here[step]
+            assert isinstance(here, int), key
