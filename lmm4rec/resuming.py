@@ -29,11 +29,48 @@ class Savepoint:
         """The saved state with its tensors on `device`, or None where nothing was saved."""
         return load_state(self._path, device) if self._path.exists() else None
 
-    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Call after a whole epoch; `state` is asked for only if it is time to save."""
-        if time.monotonic() - self._saved_at >= self._seconds_between:
+    def save_if_due(self, state: Callable[[], dict[str, Any]]) -> bool:
+        """Call after a whole epoch; `state` is asked for only if it is time to save. Was it?"""
+        is_due = time.monotonic() - self._saved_at >= self._seconds_between
+        if is_due:
             save_state(self._path, state())
             self._saved_at = time.monotonic()
+        return is_due
+
+
+class BestWeights:
+    """The weights of the best epoch, in a file that names the epoch.
+
+    A history that was saved earlier, and goes on in another process, must find the weights of the
+    epoch that it names, not those of a later one that the dead process had come to: where rounding
+    differs from run to run, the later one may not come again. So the file that the saved state
+    names stays until the next state is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settled: int | None = None
+
+    def save(self, epoch: int, weights: dict[str, Any]) -> None:
+        """The weights of a better epoch than any before."""
+        save_state(self._path(epoch), weights)
+        self._remove_all_but(epoch)
+
+    def settle(self, epoch: int) -> None:
+        """A state that names `epoch` the best has been saved, or was found."""
+        self._settled = epoch
+        self._remove_all_but(epoch)
+
+    def load(self, epoch: int, device: torch.device) -> dict[str, Any]:
+        return load_state(self._path(epoch), device)
+
+    def _path(self, epoch: int) -> Path:
+        return self._folder / f"best-{epoch}.pt"
+
+    def _remove_all_but(self, epoch: int) -> None:
+        kept = {self._path(one) for one in (epoch, self._settled) if one is not None}
+        for path in set(self._folder.glob("best-*.pt")) - kept:
+            path.unlink()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

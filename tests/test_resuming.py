@@ -11,7 +11,7 @@ import torch
 
 from lmm4rec.recommenders import CONTENT, RECOMMENDERS, recommender_class
 from lmm4rec.recommenders.shared.base import Recommender
-from lmm4rec.resuming import Savepoint, load_state
+from lmm4rec.resuming import BestWeights, Savepoint, load_state
 from lmm4rec.training import training
 from lmm4rec.training.model_selection import History
 from lmm4rec.training.training import TrainingConfig, train
@@ -94,3 +94,21 @@ def test_frozen_features_are_not_saved(tmp_path: Path) -> None:
     assert not [
         name for name in load_state(tmp_path / "latest.pt", CPU)["model"] if "content" in name
     ]
+
+
+def test_the_best_weights_that_a_saved_state_names_stay(tmp_path: Path) -> None:
+    best = BestWeights(tmp_path)
+
+    def standing() -> list[str]:
+        return sorted(path.name for path in tmp_path.glob("best-*.pt"))
+
+    for epoch in (1, 2):
+        best.save(epoch, {"a": torch.full((1,), float(epoch))})
+    assert standing() == ["best-2.pt"]
+    best.settle(2)
+    for epoch in (4, 7):
+        best.save(epoch, {"a": torch.full((1,), float(epoch))})
+    assert standing() == ["best-2.pt", "best-7.pt"]
+    resumed = BestWeights(tmp_path)
+    resumed.settle(2)
+    assert standing() == ["best-2.pt"] and float(resumed.load(2, CPU)["a"]) == 2.0

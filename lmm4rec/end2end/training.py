@@ -58,7 +58,7 @@ from lmm4rec.end2end.step import ALIGNMENT, JointLoss
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features
 from lmm4rec.recommenders.shared.base import Recommender
-from lmm4rec.resuming import Savepoint, load_state, save_state
+from lmm4rec.resuming import BestWeights, Savepoint
 from lmm4rec.training.model_selection import History, Validator
 from lmm4rec.training.sampling import Triples, TripleSampler
 from lmm4rec.training.training import (
@@ -104,8 +104,8 @@ def train_end_to_end(
         run.resume(savepoint)
         while not run.is_over:
             run.epoch()
-            if is_main():
-                savepoint.save_if_due(run.state)
+            if is_main() and savepoint.save_if_due(run.state):
+                run.settle()
     except torch.OutOfMemoryError:
         raise InputError(
             f"{device}: memory ran out with {micro_batch} items encoded at once; set "
@@ -143,7 +143,7 @@ class _Run:
             ADAM_EPS,
         )
         self._encoder_steps = 0
-        self._best = scratch / "best.pt"
+        self._scratch, self._best = scratch, BestWeights(scratch)
         self.history, self.curve = History(), list[CurveRow]()
         self._fill_content()
 
@@ -233,7 +233,7 @@ class _Run:
         is_best = self.history.note(number, float(averaged(recall.to(self._device))))
         if is_best and is_main():
             encoder = self._encoder.encoder.state_dict()
-            save_state(self._best, {"encoder": encoder, "users": users, "items": items})
+            self._best.save(number, {"encoder": encoder, "users": users, "items": items})
 
     def _row(self, number: int, losses: dict[str, float]) -> CurveRow:
         alignment = losses.get(ALIGNMENT)
@@ -254,7 +254,7 @@ class _Run:
         found = numbers_of_all(0 if state is None else len(state["curve"]), self._device)
         if len(set(found)) > 1:
             raise InputError(
-                f"{self._best.parent}: only some processes of this run find what was saved in it; "
+                f"{self._scratch}: only some processes of this run find what was saved in it; "
                 "let all machines share the project's folder"
             )
         if state is None:
@@ -265,6 +265,8 @@ class _Run:
         self._model_optimizer.load_state_dict(state["model_optimizer"])
         self._encoder_steps = state["encoder_steps"]
         self.history, self.curve = History(**state["history"]), state["curve"]
+        if is_main():
+            self.settle()
         self._refresh()
         log.info("going on after epoch %d", len(self.history.losses))
 
@@ -279,10 +281,15 @@ class _Run:
             "curve": self.curve,
         }
 
+    def settle(self) -> None:
+        """The history as it is now has been saved."""
+        if self.history.validation:
+            self._best.settle(self.history.best_epoch)
+
     def finish(self) -> Vectors:
         """The encoder as it was built, with the weights of the best epoch; its vectors."""
         wait_for_all()  # the best epoch may only now have been written
-        best = load_state(self._best, self._device)
+        best = self._best.load(self.history.best_epoch, self._device)
         wait_for_all()  # nobody removes it before all have read it
         encoder = self._encoder.encoder
         encoder.load_state_dict(best["encoder"])

@@ -60,7 +60,7 @@ def fingerprints(project: Path) -> list[str]:
 
 
 def test_killed_then_run_again_then_evaluated_and_extracted(project: Path) -> None:
-    toy.kill_once_there(project, COMMAND, "end2end-*/best.pt")
+    toy.kill_once_there(project, COMMAND, "end2end-*/best-*.pt")
     assert not any((project / name).exists() for name in OUTPUTS)
     done = toy.run(project, COMMAND)
     assert done.returncode == 0, done.stderr

@@ -78,3 +78,39 @@ def test_what_is_not_tuned_stays(tune: Any, tmp_path: Path) -> None:
     assert moved and "model.text.token_embedding.weight" not in moved
     assert not [name for name in moved if ".resblocks.0.ln" in name]
     assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_the_vectors_are_of_the_epoch_that_the_history_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when a better epoch was written but not yet saved, and it does not come again."""
+    recalls = {1: 0.1, 2: 0.2, 3: 0.3}
+    monkeypatch.setattr(training, "Savepoint", lambda folder: Savepoint(folder, 0))
+
+    def run(folder: Path, epochs: int) -> Any:
+        folder.mkdir(exist_ok=True)
+        encoder = tiny("clip")
+        own = task(encoder, config=protocol(maximum_epochs=epochs))
+        with monkeypatch.context() as context:
+            epoch = iter(range(1 + len(list(folder.glob("latest.pt"))) * 2, 9))
+            context.setattr(training.Validator, "recall", lambda *_: recalls[next(epoch)])
+            return encoder, *train_end_to_end(encoder, own, 100, folder, CPU)
+
+    encoder, vectors, history, _ = run(tmp_path / "whole", 2)
+    row = training._Run._row
+    with monkeypatch.context() as context:
+
+        def until(self: Any, number: int, losses: Any) -> Any:
+            if number == 3:
+                raise Killed
+            return row(self, number, losses)
+
+        context.setattr(training._Run, "_row", until)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", 3)
+    assert (tmp_path / "killed/best-3.pt").exists()
+    again, found, same, _ = run(tmp_path / "killed", 2)
+    assert same == history and same.best_epoch == 2
+    assert np.array_equal(found.items, vectors.items)
+    for name, values in encoder.state_dict().items():
+        assert torch.equal(values, again.state_dict()[name])

@@ -41,7 +41,7 @@ from lmm4rec.encoders.tuning.trainable import Trainable, Tune
 from lmm4rec.encoders.tuning.tuning_curve import CurveRow, best_epoch, curve_row, spelled
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
-from lmm4rec.resuming import load_state, save_state
+from lmm4rec.resuming import BestWeights, load_state, save_state
 
 # Radford et al. 2021, table 18: a shorter memory of squares than Adam's own.
 ADAM_BETAS = (0.9, 0.98)
@@ -119,7 +119,7 @@ class _Run:
         self._optimizer = AdamW(groups, ADAM_BETAS, ADAM_EPS)
         self._batch_size = min(config.batch_size, n_train)
         self._steps_an_epoch = n_train // self._batch_size
-        self._latest, self._best = scratch / "latest.pt", scratch / "best.pt"
+        self._latest, self._best = scratch / "latest.pt", BestWeights(scratch)
         self.curve: list[CurveRow] = []
         self.learning_rate = 0.0
 
@@ -196,8 +196,9 @@ class _Run:
         log.info("epoch %d: %s", row["epoch"], spelled(row))
         if not is_main():
             return
-        if best_epoch(self.curve) == row["epoch"]:
-            save_state(self._best, self.encoder.state_dict())
+        best = best_epoch(self.curve)
+        if best == row["epoch"]:
+            self._best.save(best, self.encoder.state_dict())
         if row["epoch"] == 0:
             return  # nothing that the next run could not have as fast
         state = {
@@ -206,6 +207,7 @@ class _Run:
             "optimizer": self._optimizer.state_dict(),
         }
         save_state(self._latest, state)
+        self._best.settle(best)
 
     def resume(self) -> None:
         """Go on where an earlier process stopped, if one did."""
@@ -214,6 +216,8 @@ class _Run:
             self.curve = state["curve"]
             self.encoder.load_state_dict(state["encoder"])
             self._optimizer.load_state_dict(state["optimizer"])
+            if is_main():
+                self._best.settle(best_epoch(self.curve))
             log.info("going on after epoch %d", self.epochs_done)
         if len(set(numbers_of_all(self.epochs_done, self.device))) > 1:
             raise InputError(
@@ -224,7 +228,7 @@ class _Run:
     def finish(self) -> None:
         """The encoder with its best weights, as it was built; the scratch is needed no longer."""
         wait_for_all()  # the best epoch may only now have been written
-        best = load_state(self._best, self.device)
+        best = self._best.load(best_epoch(self.curve), self.device)
         self.encoder.load_state_dict(best)
         self._trainable.finish()
         self.encoder.eval().to("cpu")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.clip.clip import Clip
 from lmm4rec.encoders.picture_texts import PicturesWithTexts, decode
+from lmm4rec.encoders.tuning import tuning
 from lmm4rec.encoders.tuning.pair_batches import PairBatches
 from lmm4rec.encoders.tuning.tuning import (
     _Run,
@@ -165,3 +167,31 @@ def test_schedule_by_hand() -> None:
     assert math.isclose(shares[8], 0.5) and shares[11] < 0.05
     assert all(earlier > later for earlier, later in pairwise(shares[4:]))
     assert scheduled_share(0, 5, 0) == 1.0
+
+
+def test_the_weights_are_of_the_epoch_that_the_curve_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when a better epoch was written but not yet saved, and it does not come again."""
+    validate, save = tuning._Run.validate, tuning.save_state
+
+    def run(folder: Path, *losses: float) -> tuple[Encoder, list[dict[str, Any]]]:
+        def judged(self: Any, *arguments: Any) -> dict[str, float]:
+            return {**validate(self, *arguments), "validation_loss": losses[len(self.curve)]}
+
+        monkeypatch.setattr(tuning._Run, "validate", judged)
+        return tuned(folder)
+
+    def until(path: Path, state: dict[str, Any]) -> None:
+        if len(state["curve"]) == 4:
+            raise KeyboardInterrupt
+        save(path, state)
+
+    expected, _ = run(tmp_path / "whole", 4.0, 3.0, 2.0, 9.0)
+    monkeypatch.setattr(tuning, "save_state", until)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", 4.0, 3.0, 2.0, 1.0)
+    monkeypatch.setattr(tuning, "save_state", save)
+    assert (tmp_path / "killed/best-3.pt").exists()
+    found, _ = run(tmp_path / "killed", 4.0, 3.0, 2.0, 9.0)
+    assert same_weights(found, expected)
