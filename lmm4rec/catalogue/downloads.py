@@ -19,15 +19,19 @@ import requests
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
+from lmm4rec.catalogue.http_door import HttpDoor, Watch
+from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
 MIRROR_VARIABLE = "LMM4REC_MIRROR"
-USER_AGENT = "lmm4rec/0.1 (research; downloads each file once)"
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT_SECONDS = (15, 60)  # to connect, and between two reads
 _LONGEST_PAUSE_SECONDS = 60.0
-_CHUNK_BYTES = 1 << 20
+_LONGEST_NAME_BYTES = 200  # file systems take 255; `.part.validator` comes after it
+# A download may take as long as it likes, but each chunk must come in so many seconds: 1 KiB/s.
+_CHUNK_BYTES = 1 << 16
+_SECONDS_A_CHUNK = 64.0
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +85,20 @@ def fetch(
 
 
 def file_name(url: str) -> str:
-    """The last part of an address's path, percent signs decoded."""
-    return unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    """The last part of an address's path, percent signs decoded.
+
+    Raises InputError for what is no address, and for a last part that can be no file's name.
+    """
+    try:
+        name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    except ValueError as error:
+        raise InputError(f"{url}: not an address ({error}); correct it") from None
+    if name in (".", "..") or not name.isprintable() or len(name.encode()) > _LONGEST_NAME_BYTES:
+        raise InputError(
+            f"{url[:200]}: its last part is no file name; give the address of a file, whose last "
+            f"part is printable and at most {_LONGEST_NAME_BYTES} bytes"
+        )
+    return name
 
 
 def file_sha256(path: Path) -> str:
@@ -91,7 +107,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _refuse_other_schemes(url: str) -> None:
-    if urlsplit(url).scheme not in ("http", "https") or not file_name(url):
+    if not file_name(url) or urlsplit(url).scheme not in ("http", "https"):
         raise InputError(f"{url}: not the http or https address of a file; correct it")
 
 
@@ -127,12 +143,12 @@ def _attempt(url: str, part: Path) -> None:
     validator = part.with_name(part.name + ".validator")
     have = part.stat().st_size if part.exists() and validator.exists() else 0
     # identity: a .gz served with Content-Encoding must reach the disk as it is, and Range counts it
-    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         headers["If-Range"] = validator.read_text(encoding="utf-8")
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        with HttpDoor().get(url, headers, _TIMEOUT_SECONDS, _SECONDS_A_CHUNK) as (response, watch):
             if response.status_code == 416 and _total_bytes(response) == have:
                 return validator.unlink(missing_ok=True)  # all of it was here already
             if response.status_code == 416:
@@ -142,9 +158,13 @@ def _attempt(url: str, part: Path) -> None:
             if response.status_code != 206:
                 have = 0
             _remember_validator(response, validator)
-            _write(response, part, have)
+            _write(response, watch, part, have)
+    except RefusedAddressError as error:
+        raise InputError(f"{url}: leads to an address that is not asked: {error}") from None
     except requests.exceptions.InvalidSchema:
         raise InputError(f"{url}: leads to an address that is not http(s); correct it") from None
+    except (requests.exceptions.InvalidURL, UnicodeError):
+        raise InputError(f"{url}: leads to an address that is none; correct it") from None
     except (requests.RequestException, HTTPError) as error:
         raise TransientError(type(error).__name__) from None
     validator.unlink(missing_ok=True)
@@ -153,14 +173,18 @@ def _attempt(url: str, part: Path) -> None:
 def raise_for_status(response: requests.Response, url: str) -> None:
     """`TransientError` where another attempt may help, `InputError` where it cannot."""
     if response.status_code in TRANSIENT_STATUSES:
-        wished = response.headers.get("Retry-After", "")
-        pause = float(wished) if wished.isdigit() else None
-        raise TransientError(f"HTTP {response.status_code}", pause)
+        raise TransientError(f"HTTP {response.status_code}", wished_pause(response))
     if not response.ok:
         raise InputError(
             f"{url}: the server answers {response.status_code} {response.reason}; correct the "
             f"address, or set {MIRROR_VARIABLE} to a folder that has the file"
         )
+
+
+def wished_pause(response: requests.Response) -> float | None:
+    """Seconds of Retry-After; None where it is absent, a date or no number."""
+    wished = response.headers.get("Retry-After", "")
+    return float(wished) if wished.isascii() and wished.isdigit() else None
 
 
 def _remember_validator(response: requests.Response, path: Path) -> None:
@@ -179,7 +203,7 @@ def _total_bytes(response: requests.Response) -> int | None:
     return int(total) if total.isdigit() else None
 
 
-def _write(response: requests.Response, part: Path, have: int) -> None:
+def _write(response: requests.Response, watch: Watch, part: Path, have: int) -> None:
     length = response.headers.get("Content-Length", "")
     expected = have + int(length) if length.isdigit() else None
     progress = tqdm(
@@ -189,5 +213,8 @@ def _write(response: requests.Response, part: Path, have: int) -> None:
         while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
             stream.write(chunk)
             progress.update(len(chunk))
+            watch.renew()
+    if watch.is_over:
+        raise TransientError(f"less than {_CHUNK_BYTES} bytes came in {_SECONDS_A_CHUNK:.0f} s")
     if expected is not None and part.stat().st_size != expected:
         raise TransientError(f"{part.stat().st_size} of {expected} bytes came")
