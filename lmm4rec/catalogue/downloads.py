@@ -2,7 +2,8 @@
 
 An interrupted download stays beside its destination as `<name>.part`; the next call goes on from
 there if the server says by ETag or date that it is still the same file. LMM4REC_MIRROR names a
-folder that replaces the network: files are looked up in it by the last part of their address.
+folder that replaces the network: files are looked up in it by the name they are kept under, which
+is the last part of their address wherever two files of a source do not share it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _LONGEST_NAME_BYTES = 200  # file systems take 255; `.part.validator` comes afte
 # A download may take as long as it likes, but each chunk must come in so many seconds: 1 KiB/s.
 _CHUNK_BYTES = 1 << 16
 _SECONDS_A_CHUNK = 64.0
+_WEB_PAGES = (b"<!doctype html", b"<html")
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +72,10 @@ def fetch(
     part = destination.with_name(destination.name + ".part")
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror:
-        _copy_from_mirror(Path(mirror), url, part)
+        _copy_from_mirror(Path(mirror) / destination.name, url, part)
     else:
         _download(url, part, attempts, pause_seconds)
+    _refuse_what_is_no_file(part, url)
     found = file_sha256(part)
     if sha256 is not None and found != sha256.lower():
         part.unlink()
@@ -111,8 +114,7 @@ def _refuse_other_schemes(url: str) -> None:
         raise InputError(f"{url}: not the http or https address of a file; correct it")
 
 
-def _copy_from_mirror(mirror: Path, url: str, part: Path) -> None:
-    source = mirror / file_name(url)
+def _copy_from_mirror(source: Path, url: str, part: Path) -> None:
     if not source.is_file():
         raise InputError(
             f"{source}: there is no such file, and {MIRROR_VARIABLE} says to take {url} from that "
@@ -120,6 +122,19 @@ def _copy_from_mirror(mirror: Path, url: str, part: Path) -> None:
         )
     log.info("Copying %s from the mirror folder", source.name)
     shutil.copyfile(source, part)
+
+
+def _refuse_what_is_no_file(part: Path, url: str) -> None:
+    """A web page or nothing, which servers give with status 200 too, does not count as fetched."""
+    with part.open("rb") as stream:
+        start = stream.read(512).lstrip().lower()
+    if not start or start.startswith(_WEB_PAGES):
+        part.unlink()
+        what = "a web page" if start else "an empty answer"
+        raise InputError(
+            f"{url}: {what} came in place of the file; look at the address in a browser and "
+            f"correct it, or set {MIRROR_VARIABLE} to a folder that has the file"
+        )
 
 
 def _download(url: str, part: Path, attempts: int, pause_seconds: float) -> None:
@@ -152,11 +167,10 @@ def _attempt(url: str, part: Path) -> None:
             if response.status_code == 416 and _total_bytes(response) == have:
                 return validator.unlink(missing_ok=True)  # all of it was here already
             if response.status_code == 416:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise TransientError("the unfinished file does not fit the server's")
             raise_for_status(response, url)
-            if response.status_code != 206:
-                have = 0
+            have = _bytes_kept(response, url, have)
             _remember_validator(response, validator)
             _write(response, watch, part, have)
     except RefusedAddressError as error:
@@ -185,6 +199,20 @@ def wished_pause(response: requests.Response) -> float | None:
     """Seconds of Retry-After; None where it is absent, a date or no number."""
     wished = response.headers.get("Retry-After", "")
     return float(wished) if wished.isascii() and wished.isdigit() else None
+
+
+def _bytes_kept(response: requests.Response, url: str, have: int) -> int:
+    """How many of the `have` bytes here the answer goes on from: all, or none."""
+    if response.status_code == 200:
+        return 0
+    if response.status_code == 206 and have:
+        if response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            return have
+        raise TransientError("another part came than was asked for")
+    raise InputError(
+        f"{url}: the server answers {response.status_code} {response.reason} instead of the whole "
+        f"file; correct the address, or set {MIRROR_VARIABLE} to a folder that has the file"
+    )
 
 
 def _remember_validator(response: requests.Response, path: Path) -> None:

@@ -189,3 +189,55 @@ def test_pauses_that_servers_wish(wished: str, seconds: float | None) -> None:
     response = requests.Response()
     response.headers["Retry-After"] = wished
     assert downloads.wished_pause(response) == seconds
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "an empty answer"),
+        (b" \n", "an empty answer"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
+        (b"\r\n  <HTML lang='en'>", "a web page"),
+    ],
+)
+def test_what_is_no_file_does_not_count_as_fetched(
+    content: bytes, what: str, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/raw/file.gz"] = content
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/file.gz").write_bytes(content)
+    for mirror in ("", str(tmp_path / "mirror")):
+        monkeypatch.setenv("LMM4REC_MIRROR", mirror)
+        with pytest.raises(InputError, match=rf"file\.gz: {what} came in place of the file"):
+            get(server, tmp_path / "out/file.gz")
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ("204 No Content", "answers 204 No Content instead of the whole file"),
+        ("205 Reset Content", "answers 205"),
+        ("206 Partial Content", "answers 206 Partial Content instead of the whole file"),
+        ("203 Elsewhere", "answers 203"),
+        ("300 Multiple Choices", "answers 300"),
+        ("304 Not Modified", "answers 304"),
+        ("416 Range Not Satisfiable", "could not be downloaded in 2 attempts"),
+    ],
+)
+def test_answers_that_are_not_the_whole_file(answer: str, sentence: str, tmp_path: Path) -> None:
+    """Each to a first request, which asks for all of it."""
+    head = f"HTTP/1.1 {answer}\r\nContent-Length: 3\r\nContent-Range: bytes 0-2/9\r\n\r\nabc"
+    with dripping(head.encode(), b"") as host, pytest.raises(InputError, match=sentence):
+        fetch(f"http://{host}/f.gz", tmp_path / "f.gz", attempts=2, pause_seconds=0.01)
+    assert not (tmp_path / "f.gz").exists()
+
+
+def test_another_part_than_the_missing_one_is_not_joined(tmp_path: Path) -> None:
+    (tmp_path / "f.gz.part").write_bytes(b"abc")
+    (tmp_path / "f.gz.part.validator").write_text('"tag"')
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-2/6\r\nContent-Length: 3\r\n"
+    refused = pytest.raises(InputError, match="another part came than was asked for")
+    with dripping(head + b"\r\ndef", b"") as host, refused:
+        fetch(f"http://{host}/f.gz", tmp_path / "f.gz", attempts=1)
+    assert (tmp_path / "f.gz.part").read_bytes() == b"abc"
