@@ -1,4 +1,4 @@
-"""The order of the tests where several workers share them, and what guards say when they fail.
+"""What holds for all tests: their order on several workers, what guards say, and whom they may ask.
 
 The pipeline's own tests begin first. They take longest, and a worker takes a file at a time (`make
 test`): begun last, that file would keep one worker busy while the others have nothing left to do.
@@ -6,6 +6,7 @@ test`): begun last, that file would keep one worker busy while the others have n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from tests.guards import GUARDED
 
 REVISIONS = dict(guard.rstrip(")").split(" (raise ") for guard in GUARDED.values())
+
+# Of tests and the stages that they start: tests.local_server listens there, and nothing else may.
+os.environ["LMM4REC_OWN_NETWORK"] = "127.0.0.1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,8 @@
 
 An interrupted download stays beside its destination as `<name>.part`; the next call goes on from
 there if the server says by ETag or date that it is still the same file. LMM4REC_MIRROR names a
-folder that replaces the network: files are looked up in it by the last part of their address.
+folder that replaces the network: files are looked up in it by the name they are kept under, which
+is the last part of their address wherever two files of a source do not share it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ import requests
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
+from lmm4rec.catalogue.http_door import HttpDoor, Watch
+from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
 MIRROR_VARIABLE = "LMM4REC_MIRROR"
-USER_AGENT = "lmm4rec/0.1 (research; downloads each file once)"
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT_SECONDS = (15, 60)  # to connect, and between two reads
 _LONGEST_PAUSE_SECONDS = 60.0
-_CHUNK_BYTES = 1 << 20
+_LONGEST_NAME_BYTES = 200  # file systems take 255; `.part.validator` comes after it
+# A download may take as long as it likes, but each chunk must come in so many seconds: 1 KiB/s.
+_CHUNK_BYTES = 1 << 16
+_SECONDS_A_CHUNK = 64.0
+_WEB_PAGES = (b"<!doctype html", b"<html")
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +72,10 @@ def fetch(
     part = destination.with_name(destination.name + ".part")
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror:
-        _copy_from_mirror(Path(mirror), url, part)
+        _copy_from_mirror(Path(mirror) / destination.name, url, part)
     else:
         _download(url, part, attempts, pause_seconds)
+    _refuse_what_is_no_file(part, url)
     found = file_sha256(part)
     if sha256 is not None and found != sha256.lower():
         part.unlink()
@@ -81,8 +88,20 @@ def fetch(
 
 
 def file_name(url: str) -> str:
-    """The last part of an address's path, percent signs decoded."""
-    return unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    """The last part of an address's path, percent signs decoded.
+
+    Raises InputError for what is no address, and for a last part that can be no file's name.
+    """
+    try:
+        name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    except ValueError as error:
+        raise InputError(f"{url}: not an address ({error}); correct it") from None
+    if name in (".", "..") or not name.isprintable() or len(name.encode()) > _LONGEST_NAME_BYTES:
+        raise InputError(
+            f"{url[:200]}: its last part is no file name; give the address of a file, whose last "
+            f"part is printable and at most {_LONGEST_NAME_BYTES} bytes"
+        )
+    return name
 
 
 def file_sha256(path: Path) -> str:
@@ -91,12 +110,11 @@ def file_sha256(path: Path) -> str:
 
 
 def _refuse_other_schemes(url: str) -> None:
-    if urlsplit(url).scheme not in ("http", "https") or not file_name(url):
+    if not file_name(url) or urlsplit(url).scheme not in ("http", "https"):
         raise InputError(f"{url}: not the http or https address of a file; correct it")
 
 
-def _copy_from_mirror(mirror: Path, url: str, part: Path) -> None:
-    source = mirror / file_name(url)
+def _copy_from_mirror(source: Path, url: str, part: Path) -> None:
     if not source.is_file():
         raise InputError(
             f"{source}: there is no such file, and {MIRROR_VARIABLE} says to take {url} from that "
@@ -104,6 +122,19 @@ def _copy_from_mirror(mirror: Path, url: str, part: Path) -> None:
         )
     log.info("Copying %s from the mirror folder", source.name)
     shutil.copyfile(source, part)
+
+
+def _refuse_what_is_no_file(part: Path, url: str) -> None:
+    """A web page or nothing, which servers give with status 200 too, does not count as fetched."""
+    with part.open("rb") as stream:
+        start = stream.read(512).lstrip().lower()
+    if not start or start.startswith(_WEB_PAGES):
+        part.unlink()
+        what = "a web page" if start else "an empty answer"
+        raise InputError(
+            f"{url}: {what} came in place of the file; look at the address in a browser and "
+            f"correct it, or set {MIRROR_VARIABLE} to a folder that has the file"
+        )
 
 
 def _download(url: str, part: Path, attempts: int, pause_seconds: float) -> None:
@@ -127,24 +158,27 @@ def _attempt(url: str, part: Path) -> None:
     validator = part.with_name(part.name + ".validator")
     have = part.stat().st_size if part.exists() and validator.exists() else 0
     # identity: a .gz served with Content-Encoding must reach the disk as it is, and Range counts it
-    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         headers["If-Range"] = validator.read_text(encoding="utf-8")
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        with HttpDoor().get(url, headers, _TIMEOUT_SECONDS, _SECONDS_A_CHUNK) as (response, watch):
             if response.status_code == 416 and _total_bytes(response) == have:
                 return validator.unlink(missing_ok=True)  # all of it was here already
             if response.status_code == 416:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise TransientError("the unfinished file does not fit the server's")
             raise_for_status(response, url)
-            if response.status_code != 206:
-                have = 0
+            have = _bytes_kept(response, url, have)
             _remember_validator(response, validator)
-            _write(response, part, have)
+            _write(response, watch, part, have)
+    except RefusedAddressError as error:
+        raise InputError(f"{url}: leads to an address that is not asked: {error}") from None
     except requests.exceptions.InvalidSchema:
         raise InputError(f"{url}: leads to an address that is not http(s); correct it") from None
+    except (requests.exceptions.InvalidURL, UnicodeError):
+        raise InputError(f"{url}: leads to an address that is none; correct it") from None
     except (requests.RequestException, HTTPError) as error:
         raise TransientError(type(error).__name__) from None
     validator.unlink(missing_ok=True)
@@ -153,14 +187,32 @@ def _attempt(url: str, part: Path) -> None:
 def raise_for_status(response: requests.Response, url: str) -> None:
     """`TransientError` where another attempt may help, `InputError` where it cannot."""
     if response.status_code in TRANSIENT_STATUSES:
-        wished = response.headers.get("Retry-After", "")
-        pause = float(wished) if wished.isdigit() else None
-        raise TransientError(f"HTTP {response.status_code}", pause)
+        raise TransientError(f"HTTP {response.status_code}", wished_pause(response))
     if not response.ok:
         raise InputError(
             f"{url}: the server answers {response.status_code} {response.reason}; correct the "
             f"address, or set {MIRROR_VARIABLE} to a folder that has the file"
         )
+
+
+def wished_pause(response: requests.Response) -> float | None:
+    """Seconds of Retry-After; None where it is absent, a date or no number."""
+    wished = response.headers.get("Retry-After", "")
+    return float(wished) if wished.isascii() and wished.isdigit() else None
+
+
+def _bytes_kept(response: requests.Response, url: str, have: int) -> int:
+    """How many of the `have` bytes here the answer goes on from: all, or none."""
+    if response.status_code == 200:
+        return 0
+    if response.status_code == 206 and have:
+        if response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            return have
+        raise TransientError("another part came than was asked for")
+    raise InputError(
+        f"{url}: the server answers {response.status_code} {response.reason} instead of the whole "
+        f"file; correct the address, or set {MIRROR_VARIABLE} to a folder that has the file"
+    )
 
 
 def _remember_validator(response: requests.Response, path: Path) -> None:
@@ -179,7 +231,7 @@ def _total_bytes(response: requests.Response) -> int | None:
     return int(total) if total.isdigit() else None
 
 
-def _write(response: requests.Response, part: Path, have: int) -> None:
+def _write(response: requests.Response, watch: Watch, part: Path, have: int) -> None:
     length = response.headers.get("Content-Length", "")
     expected = have + int(length) if length.isdigit() else None
     progress = tqdm(
@@ -189,5 +241,8 @@ def _write(response: requests.Response, part: Path, have: int) -> None:
         while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
             stream.write(chunk)
             progress.update(len(chunk))
+            watch.renew()
+    if watch.is_over:
+        raise TransientError(f"less than {_CHUNK_BYTES} bytes came in {_SECONDS_A_CHUNK:.0f} s")
     if expected is not None and part.stat().st_size != expected:
         raise TransientError(f"{part.stat().st_size} of {expected} bytes came")

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 OK = "ok"
 NO_LINK = "no-link"  # the source names no picture
 NOT_FOUND = "not-found"  # the link is dead, or the file is not there
+REFUSED = "refused"  # the link leads to an address that is not asked (public_addresses)
 NOT_AN_IMAGE = "not-an-image"  # HTML, truncated, or anything Pillow cannot read whole
 TOO_LARGE = "too-large"  # more bytes or pixels than allowed (decompression bombs)
 STATUSES = (OK, NO_LINK, NOT_FOUND, NOT_AN_IMAGE, TOO_LARGE)
@@ -27,7 +28,10 @@ ROW_GROUP_ROWS = 512
 
 
 def write_images(path: Path, row_groups: Iterable[pa.Table]) -> dict[str, int]:
-    """Write tables of `IMAGES_SCHEMA`, each as a row group, as they come; counts by status."""
+    """Write tables of `IMAGES_SCHEMA`, each as a row group, as they come; counts by status.
+
+    Refused links are counted where there are any: most catalogues have none.
+    """
     counts: Counter[str] = Counter()
     # JPEGs do not shrink, and a dictionary of them would only be thrown away again
     options = {"compression": "none", "use_dictionary": False}
@@ -35,4 +39,5 @@ def write_images(path: Path, row_groups: Iterable[pa.Table]) -> dict[str, int]:
         for rows in row_groups:
             writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             counts.update(rows["status"].to_pylist())
-    return {status: counts[status] for status in STATUSES}
+    refused = {REFUSED: counts[REFUSED]} if counts[REFUSED] else {}
+    return {status: counts[status] for status in STATUSES} | refused

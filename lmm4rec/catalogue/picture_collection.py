@@ -22,9 +22,17 @@ from pydantic import Field
 from tqdm import tqdm
 
 from lmm4rec.catalogue.downloads import TransientError
-from lmm4rec.catalogue.images import IMAGES_SCHEMA, NO_LINK, NOT_FOUND, ROW_GROUP_ROWS, write_images
+from lmm4rec.catalogue.images import (
+    IMAGES_SCHEMA,
+    NO_LINK,
+    NOT_FOUND,
+    REFUSED,
+    ROW_GROUP_ROWS,
+    write_images,
+)
 from lmm4rec.catalogue.picture_links import LinkParams, PictureSource
 from lmm4rec.catalogue.pictures import PictureParams, reencode
+from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 
@@ -54,6 +62,7 @@ def collect_images(
     `InputError` asks for another run, which goes on where this one ended. Threads do, because they
     mostly wait for the network, and Pillow lets go of the interpreter while it decodes and scales.
     """
+    refusals: list[str] = []
     processors = Semaphore(os.cpu_count() or 1)  # pictures decoded at once, for memory's sake
 
     def collect(row: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +72,9 @@ def collect_images(
             content = source(row["image"])
         except TransientError:
             return _row(row, UNREACHABLE)
+        except RefusedAddressError as error:
+            refusals.append(f"item {row['item_id']}: {error}")
+            return _row(row, REFUSED)
         if content is None:
             return _row(row, NOT_FOUND)
         with processors:
@@ -78,6 +90,8 @@ def collect_images(
             part = items.slice(start, ROW_GROUP_ROWS).select(["item_id", "image"]).to_pylist()
             shards.append(_shard(scratch / f"{start:09d}.parquet", part, collect, pool))
             progress.update(len(part))
+    if refusals:
+        log.warning("%d links lead where nothing is asked; first: %s", len(refusals), refusals[0])
     _refuse_too_many_unreachable(shards, items, params.maximum_unreachable_share)
     counts = write_images(folder / "images.parquet", _settled(shards))
     write_json(folder / "about.json", {"items": items.num_rows, "pictures_by_status": counts})
@@ -89,7 +103,8 @@ def _shard(path: Path, part: list[dict[str, Any]], collect: Any, pool: ThreadPoo
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
         rows = pq.read_table(path)
-        known = {row["item_id"]: row for row in rows.to_pylist() if row["status"] != UNREACHABLE}
+        asked_again = (UNREACHABLE, REFUSED)  # what is refused, another run may allow
+        known = {r["item_id"]: r for r in rows.to_pylist() if r["status"] not in asked_again}
     missing = [row for row in part if row["item_id"] not in known]
     if missing:
         known |= {row["item_id"]: row for row in pool.map(collect, missing)}

@@ -1,13 +1,15 @@
 """Where the bytes of a catalogue's pictures come from: the archive beside it, or the network.
 
 Both are asked for one link at a time, from many threads, and answer with bytes, with None (there
-is no such picture) or with an exception of `TransientError` (ask again another time).
+is no such picture), with `TransientError` (ask again another time) or, for a link that leads where
+nothing is asked, with `RefusedAddressError`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,8 @@ import requests
 from pydantic import Field
 from urllib3.exceptions import HTTPError
 
-from lmm4rec.catalogue.downloads import TRANSIENT_STATUSES, USER_AGENT, TransientError
+from lmm4rec.catalogue.downloads import TRANSIENT_STATUSES, TransientError, wished_pause
+from lmm4rec.catalogue.http_door import HttpDoor, Watch
 from lmm4rec.catalogue.picture_archive import open_archive
 from lmm4rec.params import Section
 
@@ -25,6 +28,7 @@ PictureSource = Callable[[str], bytes | None]
 
 _LONGEST_PAUSE_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 16
+_TIMEOUTS_IN_ALL = 4  # an answer may take so many times `timeout_seconds` from first to last byte
 
 
 class LinkParams(Section):
@@ -57,16 +61,15 @@ def from_network(
     At most one byte more than `maximum_bytes` is read of any answer. Failures that may pass are
     tried again after doubling pauses from `pause_seconds`; then `TransientError` is raised.
     """
-    doors: defaultdict[str, threading.Semaphore] = defaultdict(
+    queues: defaultdict[str, threading.Semaphore] = defaultdict(
         lambda: threading.Semaphore(connections_per_host)
     )
-    sessions = threading.local()
+    threads = threading.local()
 
-    def session() -> requests.Session:
-        if not hasattr(sessions, "session"):
-            sessions.session = requests.Session()
-            sessions.session.headers["User-Agent"] = USER_AGENT
-        found: requests.Session = sessions.session
+    def door() -> HttpDoor:
+        if not hasattr(threads, "door"):
+            threads.door = HttpDoor()
+        found: HttpDoor = threads.door
         return found
 
     def read(link: str) -> bytes | None:
@@ -75,8 +78,8 @@ def from_network(
             return None
         for attempt in range(1, params.attempts + 1):
             try:
-                with doors[host]:
-                    return _get(session(), link, params.timeout_seconds, maximum_bytes)
+                with queues[host]:
+                    return _get(door(), link, params.timeout_seconds, maximum_bytes)
             except TransientError as error:
                 if attempt == params.attempts:
                     raise
@@ -96,22 +99,42 @@ def _host(link: str) -> str | None:
     return parts.hostname if parts.scheme in ("http", "https") else None
 
 
-def _get(session: requests.Session, link: str, timeout: float, maximum_bytes: int) -> bytes | None:
+def _get(door: HttpDoor, link: str, timeout: float, maximum_bytes: int) -> bytes | None:
+    headers = {"Accept-Encoding": "identity"}  # pictures are compressed as they are
     try:
-        with session.get(link, stream=True, timeout=timeout) as response:
+        with door.get(link, headers, timeout, _TIMEOUTS_IN_ALL * timeout) as (response, watch):
             if response.status_code in TRANSIENT_STATUSES:
-                wished = response.headers.get("Retry-After", "")
-                pause = float(wished) if wished.isdigit() else None
-                raise TransientError(f"HTTP {response.status_code}", pause)
+                raise TransientError(f"HTTP {response.status_code}", wished_pause(response))
             if not response.ok:
                 return None
-            content = bytearray()
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                content += chunk
-                if len(content) > maximum_bytes:
-                    break
-            return bytes(content[: maximum_bytes + 1])
+            return _body(response, watch, maximum_bytes)
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
         raise TransientError("no answer") from None
-    except (requests.RequestException, HTTPError, UnicodeError, ValueError):
+    except (requests.RequestException, HTTPError, UnicodeError, ValueError, zlib.error):
         return None  # an address that cannot be asked: malformed, circular, another scheme
+
+
+def _body(response: requests.Response, watch: Watch, maximum_bytes: int) -> bytes | None:
+    """At most `maximum_bytes` + 1 of the answer, unpacked where the server packed it all the same.
+
+    Unpacking stops there too, however little a bomb is on the way. None for other encodings.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
+        return None
+    unpack = None if encoding in ("identity", "") else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    content = bytearray()
+    try:
+        while len(content) <= maximum_bytes and (chunk := _read(response)):
+            room = maximum_bytes + 1 - len(content)
+            content += chunk if unpack is None else unpack.decompress(chunk, room)
+    except (HTTPError, OSError):  # cut, or ended by the watch
+        raise TransientError("the answer broke off") from None
+    if watch.is_over:
+        raise TransientError("the answer took too long")
+    return bytes(content[: maximum_bytes + 1])
+
+
+def _read(response: requests.Response) -> bytes:
+    chunk: bytes = response.raw.read(_CHUNK_BYTES, decode_content=False)
+    return chunk

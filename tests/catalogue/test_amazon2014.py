@@ -174,6 +174,47 @@ def test_download_verifies_and_records_sums(tmp_path: Path) -> None:
     assert (out / "meta_X.json.gz").read_bytes() == b"meta"
 
 
+@pytest.mark.parametrize(
+    ("reviews", "metadata"),
+    [
+        ("/rev/Baby.json.gz", "/meta/Baby.json.gz"),
+        ("/get?f=rev", "/get?f=meta"),
+        ("/source.json", "/meta.json.gz"),
+        ("/checksums.json", "/reviews-checksums.json"),
+        ("/a.gz", "/a.gz.part"),
+        ("/a.gz.part.validator", "/a.gz"),
+    ],
+)
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_files_whose_addresses_end_alike_are_two(
+    is_mirrored: bool, reviews: str, metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
+    out.mkdir()
+    contents = {
+        "reviews": gzip.compress(b'{"reviewerID": "u", "asin": "i", "overall": 5, '
+                                 b'"unixReviewTime": 1}'),
+        "metadata": gzip.compress(b'{"asin": "i", "title": "t"}'),
+    }  # fmt: skip
+    with local_server() as server:
+        server.files = {reviews: contents["reviews"], metadata: contents["metadata"]}
+        source = Amazon2014Source(
+            kind="amazon2014",
+            reviews=RemoteFile(url=server.address(reviews), sha256=None),
+            metadata=RemoteFile(url=server.address(metadata), sha256=None),
+        )
+        if is_mirrored:
+            (tmp_path / "mirror").mkdir()
+            for role, name in source._names().items():
+                (tmp_path / "mirror" / name).write_bytes(contents[role])
+            monkeypatch.setenv("LMM4REC_MIRROR", str(tmp_path / "mirror"))
+        source.download(out, scratch)
+    (out / "source.json").write_text("ours")  # as the stage does
+    assert source.read_interactions(out, reading())["user_id"].to_pylist() == ["u"]
+    assert source.read_items(out, pa.array(["i"]), reading())["title"].to_pylist() == ["t"]
+    assert len(json.loads((out / "checksums.json").read_text())) == 2
+
+
 def test_without_metadata_no_item_is_described(tmp_path: Path) -> None:
     reviews = RemoteFile(url="http://x/reviews.json.gz", sha256=None)
     source = Amazon2014Source(kind="amazon2014", revision=1, reviews=reviews, metadata=None)

@@ -11,6 +11,7 @@ from PIL import Image
 from lmm4rec.catalogue import picture_collection
 from lmm4rec.catalogue.downloads import TransientError
 from lmm4rec.catalogue.picture_collection import ImagesParams, collect_images
+from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
 
 PARAMS = ImagesParams(
@@ -39,8 +40,14 @@ def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 class Shop:
     """Answers links `http://shop/<number>`, oddly for some numbers; counts who asked."""
 
-    def __init__(self, closed: set[int] | None = None, dies_at: int | None = None) -> None:
+    def __init__(
+        self,
+        closed: set[int] | None = None,
+        dies_at: int | None = None,
+        inside: tuple[int, ...] = (),
+    ) -> None:
         self.asked: list[int] = []
+        self.inside = inside
         self.closed, self.dies_at = closed or set(), dies_at
 
     def __call__(self, link: str) -> bytes | None:
@@ -48,6 +55,8 @@ class Shop:
         self.asked.append(number)
         if number == self.dies_at:
             raise KeyboardInterrupt
+        if number in self.inside:
+            raise RefusedAddressError("shop is 10.0.0.1, which is no public address")
         if number in self.closed:
             raise TransientError("closed")
         odd = {3: None, 10: b"<html>", 11: bytes(200_000), 20: jpeg(1)[:80]}
@@ -108,3 +117,19 @@ def test_few_unreachable_pictures_count_as_not_found(tmp_path: Path) -> None:
     assert collect(tmp_path, Shop(closed={7}))["not-found"] == 2
     statuses = pq.read_table(tmp_path / "out" / "images.parquet")["status"].to_pylist()
     assert statuses[7] == "not-found"
+
+
+def test_refused_links_are_counted_told_and_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another run may have the option that allows them; what else stands is not asked for."""
+    with pytest.raises(InputError, match="could not be reached"):
+        collect(tmp_path, Shop(closed={7, 25}, inside=(1, 9)))
+    again = Shop(inside=(1, 9))
+    counts = collect(tmp_path, again)
+    assert sorted(again.asked) == [1, 7, 9, 25]
+    assert counts["refused"] == 2 and counts["ok"] == 23 and sum(counts.values()) == 30
+    statuses = pq.read_table(tmp_path / "out" / "images.parquet")["status"].to_pylist()
+    assert [number for number, status in enumerate(statuses) if status == "refused"] == [1, 9]
+    assert "2 links lead where nothing is asked; first: item item-00" in caplog.text
+    assert "shop is 10.0.0.1" in caplog.text

@@ -1,8 +1,11 @@
 """Links answer with bytes, with nothing, or with "ask again"; never with something else."""
 
+import gzip
 import threading
 import time
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +14,11 @@ import pytest
 from lmm4rec.catalogue.downloads import TransientError
 from lmm4rec.catalogue.picture_archive import pack_pictures
 from lmm4rec.catalogue.picture_links import LinkParams, PictureSource, from_archive, from_network
+from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
-from tests.local_server import LocalServer, local_server
+from tests.local_server import LocalServer, dripping, local_server
 
+OK_HEAD = b"HTTP/1.1 200 OK\r\n"
 PARAMS = LinkParams(timeout_seconds=5.0, attempts=3)
 
 
@@ -123,3 +128,79 @@ def test_broken_archive(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"PK no")
     with pytest.raises(InputError, match=r"images\.zip: not a zip file .* run stage download"):
         from_archive(tmp_path / "images.zip")
+
+
+# --------------------------------------------------------------------------------- hostile answers
+
+
+@pytest.mark.parametrize(
+    "link", ["http://10.0.0.1/a.jpg", "http://2852039166/a.jpg", "http://me:secret@127.0.0.1/a.jpg"]
+)
+def test_links_that_lead_inside_are_refused(read: PictureSource, link: str) -> None:
+    with pytest.raises(RefusedAddressError):
+        read(link)
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["http://[::1/x.gz", "data:image/png;base64,AAAA", "gopher://h/a", "http:///a", "//h/a",
+     "http://h:port/a", "http://h:99999/a", "javascript:alert(1)"],
+)  # fmt: skip
+def test_malformed_links_are_no_picture(read: PictureSource, link: str) -> None:
+    assert read(link) is None
+
+
+def test_a_body_that_drips_ends(server: LocalServer) -> None:
+    params = LinkParams(timeout_seconds=0.2, attempts=1)
+    read = from_network(params, maximum_bytes=1000, connections_per_host=2)
+    with dripping(OK_HEAD + b"\r\n", b"a") as host:
+        start = time.monotonic()
+        with pytest.raises(TransientError, match="took too long"):
+            read(f"http://{host}/a.jpg")
+        assert time.monotonic() - start < 4
+
+
+PACKED = {
+    "gzip": gzip.compress(b"picture"),
+    "x-gzip": gzip.compress(b"picture"),
+    "GZIP": gzip.compress(b"picture"),
+    "deflate": zlib.compress(b"picture"),
+    "identity": b"picture",
+}
+
+
+@pytest.mark.parametrize(("encoding", "packed"), PACKED.items())
+def test_packed_answers_are_unpacked(
+    encoding: str, packed: bytes, server: LocalServer, read: PictureSource
+) -> None:
+    server.files["/a.jpg"], server.encodings["/a.jpg"] = packed, encoding
+    assert read(server.address("/a.jpg")) == b"picture"
+
+
+def test_bombs_are_unpacked_no_further_than_allowed(
+    server: LocalServer, read: PictureSource
+) -> None:
+    server.files["/a.jpg"] = gzip.compress(bytes(200_000_000))
+    server.encodings["/a.jpg"] = "gzip"
+    tracemalloc.start()
+    try:
+        assert read(server.address("/a.jpg")) == bytes(1001)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "compress", "zstd"])
+def test_other_encodings_and_damaged_ones_are_no_picture(
+    encoding: str, server: LocalServer, read: PictureSource
+) -> None:
+    server.files["/a.jpg"], server.encodings["/a.jpg"] = b"picture", encoding
+    assert read(server.address("/a.jpg")) is None
+    server.encodings["/a.jpg"] = "gzip"
+    assert read(server.address("/a.jpg")) is None
+
+
+def test_a_length_that_is_a_lie(read: PictureSource) -> None:
+    head = OK_HEAD + b"Content-Length: 99999999999999999999\r\n\r\n"
+    with dripping(head, bytes(5000)) as host:
+        assert read(f"http://{host}/a.jpg") == bytes(1001)

@@ -24,6 +24,8 @@ EXCEPTIONS = {
     "lmm4rec/errors.py": "the sentences of errors",
     "lmm4rec/devices.py": "picks a device by the name an option gives; results name no device",
     "lmm4rec/catalogue/downloads.py": "brings bytes whose SHA-256 is kept and compared",
+    "lmm4rec/catalogue/http_door.py": "how long an address is asked; what it answers is its own",
+    "lmm4rec/catalogue/public_addresses.py": "which addresses are asked at all: public ones",
     "lmm4rec/recommenders/__init__.py": "names and files of models: adding one reruns no other",
     "stages/__init__.py": "a docstring",
     "stages/check.py": "writes nothing that a stage reads",

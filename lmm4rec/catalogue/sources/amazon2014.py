@@ -17,7 +17,13 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
-from lmm4rec.catalogue.sources.base import RAW_INTERACTIONS, RAW_ITEMS, Reading, Source
+from lmm4rec.catalogue.sources.base import (
+    RAW_INTERACTIONS,
+    RAW_ITEMS,
+    SOURCE_FILE,
+    Reading,
+    Source,
+)
 from lmm4rec.catalogue.sources.gzip_lines import gzip_lines
 from lmm4rec.folders import write_json
 
@@ -37,23 +43,34 @@ class Amazon2014Source(Source):
     metadata: RemoteFile | None
 
     def download(self, folder: Path, scratch: Path) -> None:
-        checksums = {}
-        for file in (self.reviews, self.metadata):
-            if file is not None:
-                name = file_name(file.url)
-                checksums[name] = fetch(file.url, scratch / name, file.sha256)
-                log.info("%s: SHA-256 %s", name, checksums[name])
-        for name in checksums:
-            (scratch / name).rename(folder / name)
+        checksums, kept = {}, self._names()
+        for role, file in self._files().items():
+            path = scratch / role / kept[role]
+            checksums[path.name] = fetch(file.url, path, file.sha256)
+            log.info("%s: SHA-256 %s", path.name, checksums[path.name])
+        for role, name in kept.items():
+            (scratch / role / name).rename(folder / name)
         write_json(folder / CHECKSUMS_FILE, checksums)
 
     def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:
-        return read_reviews(folder / file_name(self.reviews.url), reading)
+        return read_reviews(folder / self._names()["reviews"], reading)
 
     def read_items(self, folder: Path, wanted: pa.Array, reading: Reading) -> pa.Table:
         if self.metadata is None:
             return RAW_ITEMS.empty_table()
-        return read_metadata(folder / file_name(self.metadata.url), wanted, reading)
+        return read_metadata(folder / self._names()["metadata"], wanted, reading)
+
+    def _files(self) -> dict[str, RemoteFile]:
+        """By role."""
+        reviews = {"reviews": self.reviews}
+        return reviews if self.metadata is None else reviews | {"metadata": self.metadata}
+
+    def _names(self) -> dict[str, str]:
+        """File names by role: as addresses end, with the role before it where that is taken."""
+        own = {role: file_name(file.url) for role, file in self._files().items()}
+        if len({*own.values(), SOURCE_FILE, CHECKSUMS_FILE}) == len(own) + 2:
+            return own
+        return {role: f"{role}-{name}" for role, name in own.items()}
 
 
 def read_reviews(path: Path, reading: Reading) -> pa.Table:

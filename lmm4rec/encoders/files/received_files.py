@@ -50,7 +50,9 @@ class ReceivedFiles:
         if source.path is not None:
             return self.note(Path(source.path), None, source.sha256)
         assert source.url is not None
-        path = self.scratch / file_name(source.url)
+        # a folder an address: those of two files may end alike
+        folder = self.scratch / hashlib.sha256(source.url.encode()).hexdigest()[:16]
+        path = folder / file_name(source.url)
         fetch(source.url, path, source.sha256)
         return self.note(path, source.url, source.sha256)
 

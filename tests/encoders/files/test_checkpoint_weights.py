@@ -127,7 +127,7 @@ def test_a_pinned_sum_that_does_not_fit_is_refused(server: LocalServer) -> None:
     [
         (lambda: checkpoint("vlmo")[1][:-5000], "truncated, damaged or no checkpoint"),
         (lambda: checkpoint("beit3")[1], "a BEiT-3 checkpoint, not a VLMo checkpoint"),
-        (lambda: b"<html>moved</html>", "a web page, not a checkpoint"),
+        (lambda: b"<html>moved</html>", "a web page came in place of the file"),
     ],
 )
 def test_wrong_checkpoints(server: LocalServer, content: object, sentence: str) -> None:

@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from lmm4rec.encoders import load_encoder
-from lmm4rec.encoders.files.received_files import ReceivedFiles
+from lmm4rec.encoders.files.received_files import FileSource, ReceivedFiles
 from lmm4rec.encoders.files.weights import TinyWeights, Workshop, read_weights
 from lmm4rec.errors import InputError
 from lmm4rec.folders import fingerprint
+from tests.local_server import local_server
 
 TINY = """
 encoders:
@@ -149,3 +150,15 @@ def test_the_real_sections_of_params_yaml_are_valid() -> None:
         read_weights(path, name)
         read_section(path, f"encoders.{name}.extract", ExtractConfig)
         read_section(path, f"encoders.{name}.finetune", TuningConfig)
+
+
+def test_files_whose_addresses_end_alike_are_two(tmp_path: Path) -> None:
+    with local_server() as server:
+        server.files = {"/a/file": b"weights", "/b/file": b"tokenizer"}
+        received = ReceivedFiles(tmp_path, tmp_path / "sums")
+        found = [
+            received.receive(FileSource(url=server.address(path), path=None, sha256=None))
+            for path in server.files
+        ]
+    assert [path.read_bytes() for path in found] == [b"weights", b"tokenizer"]
+    assert [entry["file"] for entry in received.files] == ["file", "file"]
