@@ -79,9 +79,10 @@ def test_dvc_takes_each_of_its_commands(page: Page) -> None:
 @every_page
 def test_our_commands_take_their_options(page: Page) -> None:
     for module, *words in page.calls("python -m"):
-        path = ROOT / f"{module.replace('.', '/')}.py"
         if module.split(".")[0] not in OURS:
             continue
+        place = ROOT.joinpath(*module.split("."))
+        path = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
         assert path.exists(), module
         if module.startswith("stages."):
             try:
