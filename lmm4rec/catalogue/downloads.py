@@ -20,7 +20,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.params import Section, Sha256, Text
 
 MIRROR_VARIABLE = "LMM4REC_MIRROR"
 USER_AGENT = "lmm4rec/0.1 (research; downloads each file once)"
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 class RemoteFile(Section):
     """An address and the SHA-256 it must have; null: recorded beside the result, not verified."""
 
-    url: str
-    sha256: str | None
+    url: Text
+    sha256: Sha256 | None
 
 
 class TransientError(Exception):
