@@ -19,7 +19,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("learnign_rate", ["learning_rate", "epochs"])
     "did you mean 'learning_rate'?"
     """
-    known = sorted(known)
+    known = sorted(map(str, known))  # a key of params.yaml may be a number
     nearest = get_close_matches(name, known, n=1)
     if nearest:
         return f"did you mean {nearest[0]!r}?"

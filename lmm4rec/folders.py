@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,14 @@ def fingerprint(path: Path, pattern: str = "*") -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def visible_files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The files directly in it that are not hidden, by name; none where there is no such folder."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            chosen = [one for one in entries if one.is_file() and not one.name.startswith(".")]
+        yield from sorted(chosen, key=lambda entry: entry.name)
 
 
 def write_json(path: Path, content: Any) -> None:

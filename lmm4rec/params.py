@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,8 +22,26 @@ from lmm4rec.errors import InputError, did_you_mean
 class Section(BaseModel):
     """A part of params.yaml: complete (no hidden defaults), typed, frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+
+def _without_repetition(values: list[Any]) -> list[Any]:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f"names {twice!r} twice; leave one of them")
+    return values
+
+
+Distinct = AfterValidator(_without_repetition)  # of a list
+Text = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator in use can begin from
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+Revision = Annotated[int, Field(gt=0)]
+# Bounds that no sensible value reaches: beyond them memory ends before the first step.
+Dimensions = Annotated[int, Field(gt=0, le=65_536)]
+Layers = Annotated[int, Field(ge=0, le=100)]
+Neighbours = Annotated[int, Field(gt=0, le=10_000)]
+Cutoff = Annotated[int, Field(gt=0, le=10_000)]
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
 
@@ -34,6 +52,10 @@ def read_params(path: Path) -> dict[str, Any]:
         content = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; run from the project's root") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start} is not UTF-8; save the file in that encoding"
+        ) from None
     except YAMLError as error:
         problem = " ".join(str(error).split())
         raise InputError(
@@ -87,25 +109,42 @@ def _sentence(
     problems = error.errors(include_url=False)
     problem = min(problems, key=lambda one: one["type"] != "extra_forbidden")
     location = problem["loc"]
-    where = ".".join([key, *_steps_in(value, location)])
+    is_absent = problem["type"] == "missing"
+    where = ".".join([key, *_steps_in(value, location[:-1] if is_absent else location)])
     if problem["type"] == "extra_forbidden":
         known = _fields_beside(model, location)
         return f"{path}: {where} is not a parameter; {did_you_mean(str(location[-1]), known)}"
-    if problem["type"] == "missing":
-        return f"{path}: {where} is missing; add it (params.yaml shows every parameter)"
+    if is_absent:
+        return (
+            f"{path}: {where}.{location[-1]} is missing; add it (params.yaml shows every parameter)"
+        )
+    if problem["type"] == "value_error":  # our own validators' sentences
+        return f"{path}: {where} {problem['msg'].removeprefix('Value error, ')}"
     given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = _PLAINER.get(problem["type"], problem["msg"].removeprefix("Input "))
     return f"{path}: {where} {message}{given}"
+
+
+# What pydantic says in its own terms.
+_PLAINER = {
+    "model_type": "should be a section of keys and values",
+    "list_type": "should be a list, [one, another]",
+    "string_too_short": "should not be empty",
+    "too_short": "should not be empty",
+    "string_too_long": "should be shorter",
+    "string_pattern_mismatch": "should be a SHA-256 of 64 hexadecimal digits",
+}
 
 
 def _steps_in(value: Any, location: tuple[int | str, ...]) -> list[str]:
     """The location as the user wrote it: pydantic adds the tag of a chosen model to it."""
-    steps, here = [], value
-    for number, step in enumerate(location, 1):
-        is_there = isinstance(here, list) or (isinstance(here, Mapping) and step in here)
-        if is_there or number == len(location):
+    steps: list[str] = []
+    here: Any = value
+    for step in location:
+        in_list = isinstance(here, list) and isinstance(step, int)
+        if in_list or (isinstance(here, Mapping) and step in here):
             steps.append(str(step))
-        here = here[step] if is_there else here
+            here = here[step]
     return steps
 
 

@@ -10,17 +10,20 @@ from stages.running.command import PARAMS, SCRATCH, output_path, stage
 @stage
 @click.option("--dataset", required=True, help="a name under `datasets` in params.yaml")
 @click.option("--output", required=True, type=output_path)
-def main(dataset: str, output: Path) -> None:
+@click.option("--record", required=True, type=output_path, help="which files of yours were read")
+def main(dataset: str, output: Path, record: Path) -> None:
     import shutil
 
     from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.base import SOURCE_FILE
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
+    from lmm4rec.local_files import LocalRecord
 
     source = read_source(PARAMS, dataset)
     section = source.model_dump(mode="json")
     scratch = scratch_folder(SCRATCH, "download", section)  # unfinished downloads outlive a kill
-    with whole_folder(output) as folder:
+    local = LocalRecord(f"datasets.{dataset}.source", record, SCRATCH)
+    with local.kept(source.revision, source.local_files()), whole_folder(output) as folder:
         source.download(folder, scratch)
         write_json(folder / SOURCE_FILE, section)
     shutil.rmtree(scratch)

@@ -17,9 +17,10 @@ from stages.running.command import (
 @stage
 @click.option("--encoder", required=True, help="a name under `encoders` in params.yaml")
 @click.option("--output", required=True, type=output_path)
+@click.option("--record", required=True, type=output_path, help="which files of yours were read")
 @device_option
 @workers_option
-def main(encoder: str, output: Path, device: str, workers: int) -> None:
+def main(encoder: str, output: Path, record: Path, device: str, workers: int) -> None:
     import shutil
     from functools import partial
 
@@ -28,13 +29,17 @@ def main(encoder: str, output: Path, device: str, workers: int) -> None:
     from lmm4rec.encoders.files.received_files import SOURCES_FILE, ReceivedFiles
     from lmm4rec.encoders.files.weights import Workshop, read_weights
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
+    from lmm4rec.local_files import LocalRecord
 
     weights = read_weights(PARAMS, encoder)
     scratch = scratch_folder(SCRATCH, "weights", weights.model_dump(mode="json"))
     received = ReceivedFiles(scratch, SCRATCH / "sums")
     # This process only waits meanwhile, so its core takes one more worker.
     corpus = (partial(captioned_pictures, processes=workers + 1), other_captions)
-    made = weights.make(Workshop(scratch, choose_device(device), workers, *corpus, received))
+    workshop = Workshop(scratch, choose_device(device), workers, *corpus, received)
+    local = LocalRecord(f"encoders.{encoder}.weights", record, SCRATCH)
+    with local.kept(weights.revision, weights.local_files()):
+        made = weights.make(workshop)
     with whole_folder(output) as folder:
         made.save(folder)
         if received.files:

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from lmm4rec.catalogue.http_door import HttpDoor, Watch
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.params import Section, Sha256, Text
 
 MIRROR_VARIABLE = "LMM4REC_MIRROR"
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 class RemoteFile(Section):
     """An address and the SHA-256 it must have; null: recorded beside the result, not verified."""
 
-    url: str
-    sha256: str | None
+    url: Text
+    sha256: Sha256 | None
 
 
 class TransientError(Exception):

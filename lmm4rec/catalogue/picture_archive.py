@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lmm4rec.errors import InputError
+from lmm4rec.folders import visible_files
 
 ARCHIVE = "images.zip"  # in the raw folder, where pictures came with the catalogue
 
@@ -23,10 +24,10 @@ def write_archive(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
-def pack_pictures(files: Iterable[Path], path: Path) -> None:
-    """Pack these files under their own names; folders among them and hidden files are left out."""
-    chosen = (file for file in files if file.is_file() and not file.name.startswith("."))
-    write_archive(path, ((file.name, file.read_bytes()) for file in chosen))
+def pack_pictures(folder: Path, path: Path) -> None:
+    """Pack the files of a folder under their own names; hidden ones and folders are left out."""
+    files = visible_files(folder)
+    write_archive(path, ((file.name, Path(file).read_bytes()) for file in files))
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from lmm4rec.catalogue.corpus import (
 from lmm4rec.catalogue.sources.base import Reading, Source
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
-from lmm4rec.params import Section
+from lmm4rec.params import Distinct, Section, Seed
 from lmm4rec.tables import rows_of, write_table
 
 TextField = Literal["title", "brand", "categories", "description"]
@@ -37,8 +37,8 @@ class PreprocessParams(Section):
     minimum_rating: float | None
     core: int = Field(ge=0)
     split: Literal["random", "lattice", "temporal", "given"]
-    split_seed: int = Field(ge=0)
-    text_fields: list[TextField]
+    split_seed: Seed
+    text_fields: Annotated[list[TextField], Distinct]
 
 
 def write_corpus(

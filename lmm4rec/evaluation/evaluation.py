@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from pydantic import Field
 from lmm4rec.catalogue.corpus import Pairs, read_item_ids, read_split
 from lmm4rec.errors import InputError
 from lmm4rec.evaluation.metrics import evaluate_lists
-from lmm4rec.params import Section
+from lmm4rec.params import Cutoff, Distinct, Section
 from lmm4rec.ranking.ragged import Ragged
 from lmm4rec.ranking.topk import top_k, top_k_sparse
 from lmm4rec.training.vectors import SparseScores, Vectors
@@ -31,7 +31,7 @@ from lmm4rec.training.vectors import SparseScores, Vectors
 class EvaluationConfig(Section):
     """params.yaml's `evaluation` section."""
 
-    cutoffs: list[int] = Field(min_length=1)  # k of every metric
+    cutoffs: Annotated[list[Cutoff], Distinct] = Field(min_length=1)  # k of every metric
     mask_validation_at_test: bool  # leave validation items out of test rankings too
 
 

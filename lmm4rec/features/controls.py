@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from pydantic import Field
 
 from lmm4rec.features.features import Features, Matrix
-from lmm4rec.params import Section
+from lmm4rec.params import Section, Seed
 
 
 class ControlConfig(Section):
-    seed: int = Field(ge=0)  # of the noise, or of the permutation
+    seed: Seed  # of the noise, or of the permutation
 
 
 def noise(reference: Features, seed: int) -> Features:

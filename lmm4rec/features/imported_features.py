@@ -26,7 +26,7 @@ from tqdm import tqdm
 from lmm4rec.catalogue.downloads import RemoteFile
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features
-from lmm4rec.params import Section
+from lmm4rec.params import Dimensions, Section
 from lmm4rec.tables import rows_of
 
 _RECORDS_AT_ONCE = 256
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 class ImportConfig(Section):
     """`imports.<name>` in params.yaml."""
 
-    id_bytes: int = Field(gt=0)
-    dimensions: int = Field(gt=0)
+    id_bytes: int = Field(gt=0, le=1024)
+    dimensions: Dimensions
     files: dict[str, RemoteFile]  # by dataset
 
     def record(self) -> np.dtype[Any]:

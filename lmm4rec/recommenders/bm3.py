@@ -30,14 +30,15 @@ from torch.nn import functional as F
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
 from lmm4rec.graphs.user_item import adjacency_of, light_convolution
+from lmm4rec.params import Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
 from lmm4rec.recommenders.shared.losses import cosine_loss, embedding_norms
 
 
 class BM3Config(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
-    layers: int = Field(ge=0)  # of the graph convolution
+    dimensions: Dimensions  # of user and item vectors
+    layers: Layers  # of the graph convolution
     dropout: float = Field(ge=0, lt=1)  # of the targets
     regularisation: float = Field(ge=0)  # weight of the norms of all propagated embeddings
     contrastive_weight: float = Field(ge=0)  # of the losses on projected features

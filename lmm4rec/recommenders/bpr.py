@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
+from lmm4rec.params import Dimensions
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.batches import distinct_nodes, take
 from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
 
 
 class BPRConfig(TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
+    dimensions: Dimensions  # of user and item vectors
     regularisation: float = Field(ge=0)  # weight of the embedding norms
 
 

@@ -39,6 +39,7 @@ from lmm4rec.graphs.user_item import (
     propagated_rows,
     symmetric_adjacency,
 )
+from lmm4rec.params import Dimensions, Layers, Neighbours
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.shared.batches import distinct_nodes
 from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
@@ -46,10 +47,10 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, row_scores
 
 
 class FREEDOMConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
-    layers: int = Field(ge=0)  # of the user-item graph
-    item_layers: int = Field(ge=0)  # L', of the item graph
-    neighbours: int = Field(gt=0)  # k of the item graph, the item itself included
+    dimensions: Dimensions  # of user and item vectors
+    layers: Layers  # of the user-item graph
+    item_layers: Layers  # L', of the item graph
+    neighbours: Neighbours  # k of the item graph, the item itself included
     image_weight: float = Field(ge=0, le=1)  # a: share of the image graph where there are others
     edge_dropout: float = Field(ge=0, lt=1)  # rho: share of the edges an epoch goes without
     content_weight: float = Field(ge=0)  # of the BPR losses on projected features

@@ -23,6 +23,7 @@ from torch import Tensor
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
 from lmm4rec.graphs.user_item import interaction_matrix
+from lmm4rec.params import Neighbours
 from lmm4rec.recommenders.shared.base import NeighbourhoodModel
 from lmm4rec.recommenders.shared.content import JOINED, Content, ContentConfig
 
@@ -32,7 +33,7 @@ _BYTES_PER_ENTRY = 20  # products, scales or running counts, and marks; as measu
 
 
 class ItemKNNConfig(ContentConfig):
-    neighbours: int = Field(gt=0)  # k, the item itself included
+    neighbours: Neighbours  # k, the item itself included
     shrink: float = Field(ge=0)  # added to the product of norms
 
 

@@ -42,6 +42,7 @@ from lmm4rec.graphs.user_item import (
     row_stochastic_adjacency,
 )
 from lmm4rec.graphs.weighted_edges import WeightedEdges, constant_edges, cosine_edges, joined
+from lmm4rec.params import Dimensions, Layers, Neighbours
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.shared.batches import distinct_nodes
 from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
@@ -49,11 +50,11 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, half_squared_norms, row
 
 
 class LATTICEConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
-    projected_dimensions: int = Field(gt=0)  # of the learned similarity's space
-    layers: int = Field(ge=0)  # of the user-item graph
-    item_layers: int = Field(ge=0)  # L', of the item graph
-    neighbours: int = Field(gt=0)  # k of the item graphs, the item itself included
+    dimensions: Dimensions  # of user and item vectors
+    projected_dimensions: Dimensions  # of the learned similarity's space
+    layers: Layers  # of the user-item graph
+    item_layers: Layers  # L', of the item graph
+    neighbours: Neighbours  # k of the item graphs, the item itself included
     original_weight: float = Field(ge=0, le=1)  # lambda: share of the raw features' graphs
     regularisation: float = Field(ge=0)  # weight of the squared norms of final vectors
     train_features: bool  # true: train a copy of the features; false: frozen

@@ -38,6 +38,7 @@ from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
 from lmm4rec.graphs.sparse import SparseMatrix
 from lmm4rec.graphs.user_item import interaction_matrix, light_convolution, symmetric_adjacency
+from lmm4rec.params import Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.shared.content import Content, ContentConfig
 from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
@@ -45,11 +46,11 @@ from lmm4rec.recommenders.shared.partition import log_partition
 
 
 class LGMRecConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
-    layers: int = Field(ge=0)  # of the collaborative graph convolution
-    modality_layers: int = Field(ge=0)  # n, of the propagation of content
-    hyperedges: int = Field(gt=0)  # K, per modality
-    hyper_layers: int = Field(gt=0)  # of the hypergraph
+    dimensions: Dimensions  # of user and item vectors
+    layers: Layers  # of the collaborative graph convolution
+    modality_layers: Layers  # n, of the propagation of content
+    hyperedges: Dimensions  # K, per modality
+    hyper_layers: int = Field(gt=0, le=100)  # of the hypergraph
     keep_rate: float = Field(gt=0, le=1)  # of hyperedge memberships, in training
     global_weight: float = Field(ge=0)  # of the global vectors in the final ones
     contrastive_weight: float = Field(ge=0)  # of the contrast between modalities, summed over rows

@@ -18,14 +18,15 @@ from torch import Tensor
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
 from lmm4rec.graphs.user_item import adjacency_of, light_convolution, light_convolution_rows
+from lmm4rec.params import Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.shared.batches import distinct_nodes, take
 from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_scores
 
 
 class LightGCNConfig(TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
-    layers: int = Field(ge=0)  # of the graph convolution
+    dimensions: Dimensions  # of user and item vectors
+    layers: Layers  # of the graph convolution
     regularisation: float = Field(ge=0)  # weight of the layer-0 embedding norms
 
 

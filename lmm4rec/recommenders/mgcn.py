@@ -43,6 +43,7 @@ from lmm4rec.graphs.user_item import (
     propagated_rows,
     symmetric_adjacency,
 )
+from lmm4rec.params import Dimensions, Layers, Neighbours
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig, id_table
 from lmm4rec.recommenders.shared.batches import distinct_nodes
 from lmm4rec.recommenders.shared.content import Content, ContentConfig, projections
@@ -50,10 +51,10 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, half_squared_norms, inf
 
 
 class MGCNConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of user and item vectors
-    layers: int = Field(ge=0)  # of the user-item graph
-    item_layers: int = Field(ge=0)  # L', of the item graphs
-    neighbours: int = Field(gt=0)  # k of the item graphs, the item itself included
+    dimensions: Dimensions  # of user and item vectors
+    layers: Layers  # of the user-item graph
+    item_layers: Layers  # L', of the item graphs
+    neighbours: Neighbours  # k of the item graphs, the item itself included
     regularisation: float = Field(ge=0)  # weight of the squared norms of final vectors
     contrastive_weight: float = Field(ge=0)  # of side against collaborative vectors
     temperature: float = Field(gt=0)  # of that contrast

@@ -29,7 +29,7 @@ the whole and the thinned graph and one branch on the third. Memory: the feature
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ from lmm4rec.features.features import Features
 from lmm4rec.graphs.bipartite import edge_dropout, node_dropout
 from lmm4rec.graphs.sparse import SparseMatrix
 from lmm4rec.graphs.user_item import normalised_interactions
+from lmm4rec.params import Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.batches import DistinctItems, distinct_items
 from lmm4rec.recommenders.shared.branches import SharedUserBranches
@@ -51,10 +52,12 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, info_nce, row_scores
 
 
 class MMGCLConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of every branch and of the final vectors
-    layers: int = Field(ge=0)  # of the graph convolution
+    dimensions: Dimensions  # of every branch and of the final vectors
+    layers: Layers  # of the graph convolution
     dropout: float = Field(ge=0, lt=1)  # rho: share of edges, and of nodes, that a view lacks
-    mask_weights: dict[Modality, float]  # chance of each modality to be drawn, up to a factor
+    mask_weights: dict[
+        Modality, Annotated[float, Field(ge=0)]
+    ]  # chance of each modality to be drawn, up to a factor
     temperature: float = Field(gt=0)  # tau, of the contrast
     contrast_weight: float = Field(ge=0)  # alpha, of the contrast
 

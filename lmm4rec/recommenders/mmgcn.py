@@ -32,6 +32,7 @@ from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
 from lmm4rec.graphs.sparse import SparseMatrix
 from lmm4rec.graphs.user_item import interaction_matrix, mean_adjacency
+from lmm4rec.params import Dimensions
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.batches import distinct_nodes
 from lmm4rec.recommenders.shared.content import Content, ContentConfig
@@ -39,9 +40,9 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, row_scores
 
 
 class MMGCNConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of the id table and of every layer's output
-    image_dimensions: int = Field(gt=0)  # that image features are projected to
-    layers: int = Field(gt=0)  # of each modality's network
+    dimensions: Dimensions  # of the id table and of every layer's output
+    image_dimensions: Dimensions  # that image features are projected to
+    layers: int = Field(gt=0, le=100)  # of each modality's network
     regularisation: float = Field(ge=0)  # weight of the mean squares
 
 

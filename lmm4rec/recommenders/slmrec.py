@@ -34,6 +34,7 @@ from torch.nn import functional as F
 
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
+from lmm4rec.params import Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.branches import SharedUserBranches, propagated_features_fit
 from lmm4rec.recommenders.shared.content import Content, ContentConfig
@@ -41,8 +42,8 @@ from lmm4rec.recommenders.shared.losses import info_nce
 
 
 class SLMRecConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of every branch and of the final vectors
-    layers: int = Field(ge=0)  # of the graph convolution
+    dimensions: Dimensions  # of every branch and of the final vectors
+    layers: Layers  # of the graph convolution
     temperature: float = Field(gt=0)  # tau_0, of the main loss
     alignment_temperature: float = Field(gt=0)  # tau, of the modality alignment
     alignment_weight: float = Field(ge=0)  # alpha, of the modality alignment

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
+from lmm4rec.params import Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.batches import distinct_items
 from lmm4rec.recommenders.shared.branches import SharedUserBranches, propagated_features_fit
@@ -39,8 +40,8 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, info_nce, row_scores
 
 
 class UGTConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of every signal and of the final vectors
-    layers: int = Field(ge=0)  # of the graph convolution
+    dimensions: Dimensions  # of every signal and of the final vectors
+    layers: Layers  # of the graph convolution
     temperature: float = Field(gt=0)  # tau, of the image-text contrast
     contrast_weight: float = Field(ge=0)  # of the image-text contrast
 

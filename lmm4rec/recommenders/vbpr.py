@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.features.features import Features
+from lmm4rec.params import Dimensions
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.batches import distinct_items, take
 from lmm4rec.recommenders.shared.content import JOINED, Content, ContentConfig
@@ -26,7 +27,7 @@ from lmm4rec.recommenders.shared.losses import bpr_loss, embedding_norms, row_sc
 
 
 class VBPRConfig(ContentConfig, TrainedConfig):
-    dimensions: int = Field(gt=0)  # of the learned half and of the projected half
+    dimensions: Dimensions  # of the learned half and of the projected half
     regularisation: float = Field(ge=0)  # weight of the embedding norms
 
 

@@ -25,7 +25,7 @@ from lmm4rec.adam import Adam
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.devices import use_one_thread_if_small
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.params import Cutoff, Section
 from lmm4rec.recommenders.shared.base import NeighbourhoodModel, Recommender, TrainedConfig
 from lmm4rec.resuming import Savepoint, random_state, set_random_state
 from lmm4rec.training.model_selection import History, Validator
@@ -44,7 +44,7 @@ class TrainingConfig(Section):
     maximum_epochs: int = Field(gt=0)
     patience: int = Field(gt=0)  # validations in a row without a better one, then stop
     validate_every: int = Field(gt=0)  # epochs
-    validation_cutoff: int = Field(gt=0)  # k of the Recall@k that chooses the epoch
+    validation_cutoff: Cutoff  # k of the Recall@k that chooses the epoch
 
 
 def train(

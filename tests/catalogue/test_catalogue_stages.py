@@ -61,6 +61,8 @@ def command(name: str, dataset: str) -> list[str]:
     }
     output = {"download": "raw", "preprocess": "corpus", "images": "images"}[name]
     options = [*folders[name], "--output", f"data/{output}/{dataset}"]
+    if name == "download":
+        options += ["--record", f"data/sources/datasets/{dataset}.json"]
     return [sys.executable, "-m", f"stages.{name}", "--dataset", dataset, *options]
 
 

@@ -112,11 +112,12 @@ def test_one_host_gets_no_more_than_its_connections(server: LocalServer) -> None
 
 
 def test_archive_is_read_by_the_links_last_part(tmp_path: Path) -> None:
-    (tmp_path / "b.jpg").write_bytes(b"b")
-    (tmp_path / "a%2F.jpg").write_bytes(b"a")
-    (tmp_path / ".hidden").write_bytes(b"h")
-    (tmp_path / "folder").mkdir()
-    pack_pictures(sorted(tmp_path.iterdir()), tmp_path / "images.zip")
+    pictures = tmp_path / "pictures"
+    (pictures / "folder").mkdir(parents=True)
+    (pictures / "b.jpg").write_bytes(b"b")
+    (pictures / "a%2F.jpg").write_bytes(b"a")
+    (pictures / ".hidden").write_bytes(b"h")
+    pack_pictures(pictures, tmp_path / "images.zip")
     read = from_archive(tmp_path / "images.zip")
     assert read("http://pictures.invalid/deep/b.jpg") == b"b"
     assert read("a%2F.jpg") == b"a"

@@ -60,7 +60,7 @@ def test_it_is_short_and_enters(section: str, project: Path) -> None:
     write_params(project, section)
     raw, corpus = f"data/raw/{NAME}", f"data/corpus/{NAME}"
     for stage, inputs in (
-        (download, ["--output", raw]),
+        (download, ["--output", raw, "--record", f"data/sources/datasets/{NAME}.json"]),
         (preprocess, ["--raw", raw, "--output", corpus]),
         (images, ["--raw", raw, "--corpus", corpus, "--output", f"data/images/{NAME}"]),
     ):

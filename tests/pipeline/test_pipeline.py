@@ -84,9 +84,14 @@ class Clone:
             yaml.dump(content, stream)
 
     def ran(self, output: str) -> set[str]:
-        """The stages that an output of `dvc repro` says it ran (or, dry, would run first)."""
+        """The stages that an output of `dvc repro` says it ran (or, dry, would run first).
+
+        All but `check`, which runs in any case and before every other.
+        """
         lines = output.splitlines()
-        return {line.split("'")[1] for line in lines if line.startswith("Running stage '")}
+        named = [line.split("'")[1] for line in lines if line.startswith("Running stage '")]
+        assert named[:1] == ["check"], output
+        return set(named[1:])
 
     def would_run(self) -> set[str]:
         """The stages that `dvc repro` would execute now: the changed ones and all below them.
@@ -101,9 +106,9 @@ class Clone:
             for stage in list(below):
                 below |= networkx.ancestors(graph, stage)
             names = {stage.name for stage in below}
-        # What runs several stages at once must see the same; the check it runs in any case.
+        # What runs several stages at once must see the same.
         named = self.run(sys.executable, "-m", "stages.repro", "--dry").split()
-        assert set(named) == names - {"check"}
+        assert set(named) == names
         return names
 
 
@@ -175,7 +180,7 @@ def test_raising_an_encoders_revision_reruns_its_branch(clone: Clone) -> None:
 def test_adding_a_recommender_runs_only_it(clone: Clone) -> None:
     clone.edit({"run.recommenders": ["vbpr", "itemknn"]})
     rerun = clone.would_run()
-    assert rerun - {"report@demo", "check"} == {
+    assert rerun - {"report@demo"} == {
         f"{stage}@demo-{features}-itemknn-1"
         for stage in ("train", "evaluate")
         for features in SMALL["run.features"]
@@ -187,7 +192,7 @@ def test_training_an_encoder_with_a_recommender_runs_only_that(clone: Clone) -> 
     clone.edit(END_TO_END)
     ran = clone.ran(clone.run("dvc", "repro"))
     together = {f"{stage}@demo-clip-tiny-vbpr-1" for stage in ("end2end", "evaluate-end2end")}
-    assert ran - {"check"} == together | {"report@demo"}
+    assert ran == together | {"report@demo"}
     assert "clip-tiny-e2e" in (clone.folder / "data/reports/demo/results.md").read_text()
     before = (clone.folder / "dvc.lock").read_text()
     clone.run("dvc", "repro", "--force", "--no-run-cache", "-s", *sorted(together))
@@ -264,14 +269,70 @@ def test_a_misspelt_name_in_run_is_named(clone: Clone) -> None:
     clone.edit({"run.id_recommenders": ["bprr"]})
     output = clone.run("dvc", "repro", check=False)
     assert "run.id_recommenders: 'bprr' is unknown; did you mean 'bpr'?" in output
+    assert clone.ran(output) == set()
 
 
-def test_a_misspelt_parameter_stops_its_stage_with_advice(clone: Clone) -> None:
+def test_a_misspelt_parameter_stops_all_stages_with_advice(clone: Clone) -> None:
     path = clone.folder / "params.yaml"
     text = path.read_text()
     path.write_text(text.replace("    dimensions: 64", "    dimnesions: 64", 1))
-    output = clone.run("dvc", "repro", check=False)
+    output = clone.run("dvc", "repro", "report@demo", check=False)
     assert "dimnesions is not a parameter; did you mean 'dimensions'?" in output
+    assert clone.ran(output) == set()
+
+
+@pytest.mark.parametrize("name", ["a;touch hacked", "a b", "a.b", "a/b", "-a", "${run.seeds}"])
+def test_a_name_that_could_break_a_command_is_refused_before_it_could(
+    clone: Clone, name: str
+) -> None:
+    text = (clone.folder / "params.yaml").read_text()
+    section = f"datasets:\n  {name!r}: {{source: 1, preprocess: 1, images: 1}}\n"
+    text = text.replace("datasets:\n", section, 1).replace(
+        "datasets: [demo]", f"datasets: [{name!r}]"
+    )
+    (clone.folder / "params.yaml").write_text(text)
+    output = clone.run("dvc", "repro", check=False)
+    assert "cannot be a name; a name begins with a letter" in output
+    assert clone.ran(output) == set()
+    assert not (clone.folder / "hacked").exists()
+
+
+def test_files_that_a_catalogue_was_made_of_are_compared_in_every_run(
+    clone: Clone, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "a.csv").write_text(
+        "u,i\n" + "".join(f"u{n},i{m}\n" for n in range(9) for m in range(9))
+    )
+    clone.edit(
+        {
+            "datasets.ml-100k.source.folder": str(mine),
+            "datasets.ml-100k.source.interactions": {
+                "format": "table", "file": "a.csv", "separator": ",", "user": "u", "item": "i",
+                "rating": None, "timestamp": None, "split": None,
+            },
+            "datasets.ml-100k.source.items": None,
+            "datasets.ml-100k.source.images": None,
+            "datasets.ml-100k.preprocess.text_fields": [],
+            "run.datasets": ["demo", "ml-100k"],
+        }
+    )  # fmt: skip
+    target = ("dvc", "repro", "preprocess@ml-100k")
+    assert clone.ran(clone.run(*target)) == {"download@ml-100k", "preprocess@ml-100k"}
+    assert clone.ran(clone.run(*target)) == set()
+    (mine / "a.csv").write_text((mine / "a.csv").read_text() + "u0,i99\n")
+    output = clone.run(*target, check=False)
+    assert clone.ran(output) == set()
+    assert "a.csv: was changed since it was read under revision 1" in output
+    clone.edit({"datasets.ml-100k.source.revision": 2})
+    assert clone.ran(clone.run(*target)) == {"download@ml-100k", "preprocess@ml-100k"}
+    clone.edit({"datasets.ml-100k.source.revision": 1})  # no run cache knows it by that number
+    assert "download@ml-100k" in clone.ran(clone.run(*target))
+
+
+def test_dvc_names_the_check_and_nothing_else(clone: Clone) -> None:
+    assert clone.run("dvc", "status").split() == ["check:", "always", "changed"]
 
 
 @pytest.fixture
@@ -306,7 +367,7 @@ def test_a_clone_is_checked_without_downloading(
     clone: Clone, colleague: Callable[[], Clone]
 ) -> None:
     other = colleague()
-    assert "up to date" in other.run("dvc", "repro", "--allow-missing", "--dry")
+    assert other.ran(other.run("dvc", "repro", "--allow-missing", "--dry")) == set()
     assert other.run(sys.executable, "-m", "stages.repro", "--pull", "--dry") == ""
     assert not (other.folder / "data/features").exists()
 

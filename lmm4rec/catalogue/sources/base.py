@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from lmm4rec.errors import InputError
+from lmm4rec.local_files import LocalFiles
 from lmm4rec.params import Section
 
 SOURCE_FILE = "source.json"
@@ -67,6 +68,19 @@ class Source(Section, ABC):
     @abstractmethod
     def download(self, folder: Path, scratch: Path) -> None:
         """Put the source's files into `folder`; unfinished ones stay in `scratch` for resuming."""
+
+    @property
+    def brings_split(self) -> bool:
+        """Whether its interactions say which split they belong to."""
+        return False
+
+    @property
+    def brings_ratings(self) -> bool:
+        return True
+
+    def local_files(self) -> LocalFiles:
+        """What it reads that lies on this machine and outside the project's care."""
+        return {}
 
     @abstractmethod
     def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:

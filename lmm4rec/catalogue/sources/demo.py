@@ -36,6 +36,7 @@ from lmm4rec.catalogue.sources.demo_world import (
     draw_product,
 )
 from lmm4rec.catalogue.splits import k_core
+from lmm4rec.params import Seed
 
 REVIEWS, METADATA = "reviews_Demo_5.json.gz", "meta_Demo.json.gz"
 _CORE = 5
@@ -48,7 +49,7 @@ class DemoSource(Source):
     """How large the generated catalogue is, and what its users go by."""
 
     kind: Literal["demo"]
-    seed: int = Field(ge=0)
+    seed: Seed
     users: int = Field(ge=_CORE)
     items: int = Field(ge=_CORE)
     interactions_per_user: float = Field(gt=_CORE)

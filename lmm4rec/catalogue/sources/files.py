@@ -1,8 +1,8 @@
 """A person's own catalogue: interactions, and if they have them an items table and pictures.
 
 `folder` is where they lie; every other file name is relative to it. The download stage copies what
-is named into the raw folder, so that all later stages are cached; as nothing watches the person's
-folder, `revision` is to be raised when its content changed.
+is named into the raw folder, so that all later stages are cached. What was read is recorded; a file
+that is another by now is read anew once `revision` is raised.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lmm4rec.catalogue.picture_archive import ARCHIVE, pack_pictures, read_archive_names
 from lmm4rec.catalogue.sources.base import (
@@ -26,30 +26,45 @@ from lmm4rec.catalogue.sources.base import (
 )
 from lmm4rec.catalogue.sources.tabular import as_numbers, as_plain_text, read_columns
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.local_files import LocalFiles
+from lmm4rec.params import Section, Text
 
 SPLITS = ("train", "validation", "test")
+
+
+Separator = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+def _refuse_one_for_two(*splits: str) -> None:
+    twice = next((name for name in splits if splits.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"gives two splits the one name {twice!r}; each needs its own")
 
 
 class GivenSplit(Section):
     """The column that says which split a row belongs to, and what it calls the three."""
 
-    column: str
-    train: str
-    validation: str
-    test: str
+    column: Text
+    train: Text
+    validation: Text
+    test: Text
+
+    @model_validator(mode="after")
+    def _tells_splits_apart(self) -> GivenSplit:
+        _refuse_one_for_two(self.train, self.validation, self.test)
+        return self
 
 
 class InteractionsTable(Section):
     """A CSV or Parquet file with a row per interaction; values are the names of its columns."""
 
     format: Literal["table"]
-    file: str
-    separator: str  # of a CSV's columns; a Parquet file has none
-    user: str
-    item: str
-    rating: str | None
-    timestamp: str | None  # seconds since 1970
+    file: Text
+    separator: Separator  # of a CSV's columns; a Parquet file has none
+    user: Text
+    item: Text
+    rating: Text | None
+    timestamp: Text | None  # seconds since 1970
     split: GivenSplit | None
 
 
@@ -57,32 +72,49 @@ class SplitMappings(Section):
     """Three JSON files, each {user: [item, ...]}: a ready split, as many papers publish theirs."""
 
     format: Literal["split-mappings"]
-    train: str
-    validation: str
-    test: str
+    train: Text
+    validation: Text
+    test: Text
+
+    @model_validator(mode="after")
+    def _tells_splits_apart(self) -> SplitMappings:
+        _refuse_one_for_two(self.train, self.validation, self.test)
+        return self
 
 
 class ItemsTable(Section):
     """A CSV or Parquet file with a row per item; values are the names of its columns."""
 
-    file: str
-    separator: str
-    item: str
-    title: str | None
-    brand: str | None
-    categories: str | None
-    description: str | None
-    image: str | None  # http(s) links, used where `images` is null
+    file: Text
+    separator: Separator
+    item: Text
+    title: Text | None
+    brand: Text | None
+    categories: Text | None
+    description: Text | None
+    image: Text | None  # http(s) links, used where `images` is null
 
 
 class FilesSource(Source):
     """What the person has, and where. Null stands for what they have not."""
 
     kind: Literal["files"]
-    folder: str
+    folder: Text
     interactions: Annotated[InteractionsTable | SplitMappings, Field(discriminator="format")]
     items: ItemsTable | None
-    images: str | None  # a folder of <item_id>.<extension>
+    images: Text | None  # a folder of <item_id>.<extension>
+
+    @property
+    def brings_split(self) -> bool:
+        return isinstance(self.interactions, SplitMappings) or self.interactions.split is not None
+
+    @property
+    def brings_ratings(self) -> bool:
+        return isinstance(self.interactions, InteractionsTable) and bool(self.interactions.rating)
+
+    def local_files(self) -> LocalFiles:
+        pictures = () if self.images is None else (self.images,)
+        return {self.folder: (*self._files().values(), *pictures)}
 
     def download(self, folder: Path, scratch: Path) -> None:
         theirs = Path(self.folder)
@@ -100,7 +132,7 @@ class FilesSource(Source):
                 raise InputError(
                     f"{theirs / self.images}: there is no such folder; correct source.images"
                 )
-            pack_pictures(sorted((theirs / self.images).iterdir()), folder / ARCHIVE)
+            pack_pictures(theirs / self.images, folder / ARCHIVE)
 
     def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:
         if isinstance(self.interactions, SplitMappings):

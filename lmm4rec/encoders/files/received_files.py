@@ -16,7 +16,7 @@ from pydantic import model_validator
 from lmm4rec.catalogue.downloads import fetch, file_name, file_sha256
 from lmm4rec.errors import InputError
 from lmm4rec.folders import read_json, write_json
-from lmm4rec.params import Section
+from lmm4rec.params import Section, Sha256, Text
 
 SOURCES_FILE = "sources.json"  # in the weights folder: what it was made of
 
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class FileSource(Section):
     """Where a file comes from, and the SHA-256 it must have (null: that of its first download)."""
 
-    url: str | None
-    path: str | None  # a local file instead of the address
-    sha256: str | None
+    url: Text | None
+    path: Text | None  # a local file instead of the address
+    sha256: Sha256 | None
 
     @model_validator(mode="after")
     def _names_one_source(self) -> FileSource:

@@ -9,19 +9,33 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from lmm4rec.encoders import encoder_class
+from lmm4rec.encoders import FAMILIES, encoder_class
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.files.received_files import FileSource, ReceivedFiles
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
 from lmm4rec.encoders.tuning.tuning import TuningConfig, tune_encoder
-from lmm4rec.encoders.unimodal.published_towers import PublishedImageTower, PublishedTextTower
+from lmm4rec.encoders.unimodal.published_towers import (
+    TEXT_FOLDERS,
+    PublishedImageTower,
+    PublishedTextTower,
+)
 from lmm4rec.errors import InputError, did_you_mean
-from lmm4rec.params import Section, check_section, find, read_params
+from lmm4rec.local_files import LocalFiles, paths_alone
+from lmm4rec.params import (
+    Dimensions,
+    Section,
+    Seed,
+    Sha256,
+    Text,
+    check_section,
+    find,
+    read_params,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,12 @@ class Workshop:
     received: ReceivedFiles
 
 
+def _known_family(name: str) -> str:
+    if name not in FAMILIES:
+        raise ValueError(f"is {name!r}, no family of encoders; {did_you_mean(name, FAMILIES)}")
+    return name
+
+
 class Weights(Section, ABC):
     """One kind of source."""
 
@@ -46,15 +66,22 @@ class Weights(Section, ABC):
     def make(self, workshop: Workshop) -> Encoder:
         """The encoder with its weights, in eval mode, float32, on CPU."""
 
+    def local_files(self) -> LocalFiles:
+        """What it reads that lies on this machine and outside the project's care."""
+        return {}
+
 
 class OpenClipWeights(Weights):
     """Published weights of any CLIP-like model that open_clip knows; see `published_clip`."""
 
     kind: Literal["open_clip"]
-    architecture: str | None  # an open_clip name, hf-hub:owner/name, or null with a folder
-    pretrained: str | None  # open_clip's tag of the weights
-    path: str | None  # a local file of these weights, or a folder with open_clip_config.json
-    sha256: str | None  # that the weights file must have
+    architecture: Text | None  # an open_clip name, hf-hub:owner/name, or null with a folder
+    pretrained: Text | None  # open_clip's tag of the weights
+    path: Text | None  # a local file of these weights, or a folder with open_clip_config.json
+    sha256: Sha256 | None  # that the weights file must have
+
+    def local_files(self) -> LocalFiles:
+        return paths_alone(self.path)
 
     def make(self, workshop: Workshop) -> Encoder:
         from lmm4rec.encoders.clip.checkpoints import published_clip
@@ -71,9 +98,24 @@ class CheckpointWeights(Weights):
     kind: Literal["checkpoint"]
     family: Literal["beit3", "vlmo"]
     variant: str  # base, base_plus, large: what the family has
-    image_pixels: int = Field(gt=0)  # side of the pictures; positions are interpolated to it
+    image_pixels: int = Field(
+        gt=0, le=4096
+    )  # side of the pictures; positions are interpolated to it
     weights: FileSource
     tokenizer: FileSource
+
+    @model_validator(mode="after")
+    def _names_a_variant(self) -> CheckpointWeights:
+        family: Any = encoder_class(self.family, "weights.family")
+        if self.variant not in family.published:
+            advice = did_you_mean(self.variant, family.published)
+            raise ValueError(
+                f"asks for too much: {self.family} has no variant {self.variant!r}; {advice}"
+            )
+        return self
+
+    def local_files(self) -> LocalFiles:
+        return paths_alone(self.weights.path, self.tokenizer.path)
 
     def make(self, workshop: Workshop) -> Encoder:
         family: Any = encoder_class(self.family, "weights.family")
@@ -91,8 +133,12 @@ class UnimodalWeights(Weights):
     kind: Literal["unimodal"]
     image: PublishedImageTower
     text: PublishedTextTower
-    joint_dimensions: int = Field(gt=0)  # of the space in which fine-tuning compares
-    seed: int = Field(ge=0)  # of the maps into that space
+    joint_dimensions: Dimensions  # of the space in which fine-tuning compares
+    seed: Seed  # of the maps into that space
+
+    def local_files(self) -> LocalFiles:
+        text = {} if self.text.path is None else {self.text.path: TEXT_FOLDERS}
+        return paths_alone(self.image.path) | text
 
     def make(self, workshop: Workshop) -> Encoder:
         from lmm4rec.encoders.unimodal.checkpoints import published_pair
@@ -105,9 +151,9 @@ class TinyWeights(Weights, TuningConfig):
     """A small encoder of a family, trained here from scratch on generated pictures and captions."""
 
     kind: Literal["pretrain-tiny"]
-    family: str
+    family: Annotated[str, AfterValidator(_known_family)]
     pairs: int = Field(gt=0)  # of the generated corpus, held-out ones included
-    pairs_seed: int = Field(ge=0)
+    pairs_seed: Seed
 
     def make(self, workshop: Workshop) -> Encoder:
         corpus = list(workshop.captioned_pictures(self.pairs, self.pairs_seed))

@@ -15,7 +15,7 @@ from torch import nn
 
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.params import Dimensions, Section
 
 # How the parts before the first block are called in open_clip, timm, BEiT-3 and VLMo.
 _INPUT_SIDE = re.compile(
@@ -34,7 +34,7 @@ class TuneLastBlocks(Section):
     """The last blocks of each tower, and the projections, norms and scales behind them."""
 
     kind: Literal["last-blocks"]
-    blocks: int = Field(gt=0)
+    blocks: int = Field(gt=0, le=1000)
 
 
 class TuneLora(Section):
@@ -45,7 +45,7 @@ class TuneLora(Section):
     """
 
     kind: Literal["lora"]
-    rank: int = Field(gt=0)
+    rank: Dimensions
     alpha: int = Field(gt=0)  # the change is scaled by alpha / rank
 
 

@@ -40,7 +40,7 @@ from lmm4rec.encoders.tuning.retrieval import retrieval_recall
 from lmm4rec.encoders.tuning.trainable import Trainable, Tune
 from lmm4rec.encoders.tuning.tuning_curve import CurveRow, best_epoch, curve_row, spelled
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.params import Section, Seed
 from lmm4rec.resuming import BestWeights, load_state, save_state
 
 # Radford et al. 2021, table 18: a shorter memory of squares than Adam's own.
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 class TuningConfig(Section):
     """How an encoder is trained: `encoders.<name>.finetune` in params.yaml."""
 
-    seed: int = Field(ge=0)  # of the order, the held-out pairs and the augmentation
+    seed: Seed  # of the order, the held-out pairs and the augmentation
     epochs: int = Field(gt=0)
     batch_size: int = Field(ge=2)  # pairs a step, the others of which are the negatives
     learning_rate: float = Field(gt=0)  # AdamW's, at its peak

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from lmm4rec.encoders.files.hub import Repository
 from lmm4rec.encoders.files.received_files import ReceivedFiles
-from lmm4rec.params import Section
+from lmm4rec.params import Section, Sha256, Text
 
 _WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
+TEXT_FOLDERS = (".", "1_Pooling")  # of a text network's folder: where its files lie
 
 Pooling = Literal["mean", "cls"]  # of a text's tokens: the mean of the real ones, or the first
 
@@ -19,9 +20,9 @@ Pooling = Literal["mean", "cls"]  # of a text's tokens: the mean of the real one
 class PublishedTower(Section):
     """Where a network's files lie."""
 
-    repository: str | None  # owner/name on the hub
-    path: str | None  # a local folder laid out like a repository, instead
-    sha256: str | None  # that the weights file must have; null: that of its first download
+    repository: Text | None  # owner/name on the hub
+    path: Text | None  # a local folder laid out like a repository, instead
+    sha256: Sha256 | None  # that the weights file must have; null: that of its first download
 
     @model_validator(mode="after")
     def _names_one_place(self) -> PublishedTower:
@@ -43,7 +44,7 @@ class PublishedTower(Section):
 class PublishedImageTower(PublishedTower):
     """A network of timm; `path` may also be its weights file."""
 
-    architecture: str | None  # timm's name, tag included; null: config.json beside the weights
+    architecture: Text | None  # timm's name, tag included; null: config.json beside the weights
 
     def weights(self, received: ReceivedFiles) -> Path:
         if self.path is not None and Path(self.path).is_file():
@@ -55,4 +56,4 @@ class PublishedTextTower(PublishedTower):
     """A network of transformers with its tokenizer.json."""
 
     pooling: Pooling | None  # null: as sentence-transformers' 1_Pooling/config.json says
-    max_text_tokens: int = Field(gt=0)
+    max_text_tokens: int = Field(gt=0, le=65_536)

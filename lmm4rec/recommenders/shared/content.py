@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features, MissingPolicy
-from lmm4rec.params import Section
+from lmm4rec.params import Distinct, Section
 from lmm4rec.recommenders.shared.batches import take
 
 Modality = Literal["image", "text", "fused"]
@@ -33,7 +33,9 @@ JOINED = "joined"  # the name of the one table of a content whose modalities sta
 class ContentConfig(Section):
     """What the section of every recommender that reads features holds."""
 
-    modalities: list[Modality] = Field(min_length=1)  # which matrices of the features folder
+    modalities: Annotated[list[Modality], Distinct] = Field(
+        min_length=1
+    )  # which matrices of the features folder
     missing: MissingPolicy  # what stands in for an item without picture or text
     scaling: Scaling  # none: as extracted; unit: rows of norm 1; standard: columns of variance 1
 

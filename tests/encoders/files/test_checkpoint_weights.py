@@ -71,6 +71,7 @@ def make(server: LocalServer, family: str, *edits: tuple[str, str]) -> Result:
         text = text.replace(old, new, 1)
     Path("params.yaml").write_text(text)
     options = ["--encoder", family, "--output", "data/weights/small", "--device", "cpu"]
+    options += ["--record", "data/sources/encoders/small.json"]
     return CliRunner().invoke(main, options)
 
 
@@ -157,6 +158,19 @@ def test_local_files_and_a_mirror_ask_nobody(
     assert not server.requests
     record = json.loads(Path("data/weights/small/sources.json").read_text())
     assert {entry["file"]: entry["source"] for entry in record}["mine.pt"] is None
+    read = json.loads(Path("data/sources/encoders/small.json").read_text())
+    assert read == {"revision": 1, "read": {"mine.pt": {".": file_state(tmp_path / "mine.pt")}}}
+    # Another content under the same revision is no silent news.
+    other, _ = checkpoint("vlmo", seed=1)
+    torch.save({"model": other.state_dict()}, tmp_path / "mine.pt")
+    changed = make(server, "vlmo", local)
+    assert "mine.pt: was changed since it was read under revision 1" in changed.output
+    assert make(server, "vlmo", local, ("revision: 1", "revision: 2")).exit_code == 0
+
+
+def file_state(path: Path) -> dict[str, int | str]:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,8 @@ def test_a_silent_hub_is_one_sentence(tmp_path: Path) -> None:
     }  # fmt: skip
     environment.pop("LMM4REC_MIRROR", None)
     done = subprocess.run(
-        [sys.executable, "-m", "stages.weights", "--encoder", "pair", "--output", "out"],
+        [sys.executable, "-m", "stages.weights", "--encoder", "pair", "--output", "out",
+             "--record", "record.json"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr
