@@ -19,7 +19,7 @@ import click
 
 from lmm4rec.errors import InputError
 from lmm4rec.params import read_params
-from stages.running.command import PARAMS, SCRATCH, stage
+from stages.running.command import LOCKS, PARAMS, stage
 from stages.running.holding import Held, hold
 from stages.running.plan import Plan, read_pipeline
 from stages.running.runner import Runner, runner_of
@@ -84,15 +84,13 @@ def _confirm(targets: tuple[str, ...], runner: Runner, ran: set[str], *, pull: b
     """Run what a change since the plan was read made late; what ran and is late again is named."""
     with read_pipeline(targets) as pipeline:
         plan = pipeline.plan(pull=pull)
-    late = {name: why for name, why in plan.reasons.items() if not why.startswith("runs in any")}
-    if late and not ran.isdisjoint(late):
-        name = next(name for name in late if name in ran)
+    for name in plan.changed & ran:
         raise InputError(
-            f"{name} has run and is out of date again ({late[name]}); let nothing change what it "
-            "reads or writes meanwhile, and run this again"
+            f"{name} has run and is out of date again ({plan.reasons[name]}); let nothing change "
+            "what it reads or writes meanwhile, and run this again"
         )
-    if late:
-        click.echo(f"{len(late)} more stages are out of date by now")
+    if plan.changed:
+        click.echo(f"{len(plan.needs)} more stages are out of date by now")
         runner.run(plan)
 
 
@@ -105,15 +103,17 @@ def _only_one() -> Iterator[None]:
     told = False
     while True:
         try:
-            lock = hold(SCRATCH / "locks", "stages.repro")
+            lock = hold(LOCKS, "stages.repro")
             break
         except Held as who:
             if not told:
                 click.echo(f"waiting for another stages.repro: {who}", err=True)
             told = True
             time.sleep(SECONDS_BETWEEN_TRIES)
-    with lock:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _print(plan: Plan) -> None:

@@ -7,10 +7,10 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import click
 
@@ -20,6 +20,7 @@ from stages.running.parents import end_with_dvc
 
 PARAMS = Path("params.yaml")
 SCRATCH = Path("data/scratch")
+LOCKS = Path("data/locks")
 
 # Options that several stages share. Paths come from dvc.yaml and nowhere else.
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -89,14 +90,15 @@ def _begin_again_in(processes: int) -> NoReturn:
     os.execv(sys.executable, [sys.executable, *torchrun, *script, *sys.argv[1:]])
 
 
-def _held(output: Path) -> TextIO:
-    """What says, until it is closed or this process ends, that no other makes this output.
+@contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """While this lasts, or until this process ends, no other makes this output.
 
     InputError: another one does.
     """
     try:
         lock = hold_patiently(
-            SCRATCH / "locks",
+            LOCKS,
             os.path.relpath(output),
             lambda who: click.echo(f"{output} is being made by {who}: waiting a little", err=True),
         )
@@ -104,8 +106,11 @@ def _held(output: Path) -> TextIO:
         raise InputError(
             f"{output} is being made by {who}; let it end or kill it, then run this again"
         ) from None
-    os.set_inheritable(lock.fileno(), True)  # torchrun may take the place of this process
-    return lock
+    lock.survive_exec()  # torchrun may take the place of this process
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def stage(function: Callable[..., None]) -> click.Command:

@@ -30,11 +30,23 @@ class Held(Exception):
     """Somebody else holds it; the message says who."""
 
 
-def hold(locks: Path, what: str) -> TextIO:
-    """Hold `what` until the file returned is closed, or this process ends.
+class Lock:
+    """What is held until `release`, or until this process ends."""
 
-    Held: another process does. InputError: the folder of the locks cannot be written.
-    """
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        self._path, self._stream = path, stream
+
+    def release(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._stream.close()
+
+    def survive_exec(self) -> None:
+        """Be held by the program that takes the place of this one."""
+        os.set_inheritable(self._stream.fileno(), True)
+
+
+def hold(locks: Path, what: str) -> Lock:
+    """Hold `what`. Held: another process does. InputError: the folder cannot be written."""
     path = locks / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.json"
     try:
         locks.mkdir(parents=True, exist_ok=True)
@@ -51,17 +63,27 @@ def hold(locks: Path, what: str) -> TextIO:
         told = stream.read()
         stream.close()
         raise Held(_who(told)) from None
+    if not _is_file_at(stream, path):  # its holder removed it before it was ours
+        stream.close()
+        return hold(locks, what)
     stream.truncate(0)
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     command = " ".join([Path(sys.executable).name, *sys.orig_argv[1:]])
     json.dump({"pid": os.getpid(), "since": since, "command": command, "what": what}, stream)
     stream.flush()
-    return stream
+    return Lock(path, stream)
+
+
+def _is_file_at(stream: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def hold_patiently(
     locks: Path, what: str, tell: Callable[[str], None], patience: float = PATIENCE_SECONDS
-) -> TextIO:
+) -> Lock:
     """`hold`, and where somebody else does, say so once and try again for `patience` seconds."""
     give_up = time.monotonic() + patience
     told = False

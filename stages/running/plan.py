@@ -16,6 +16,8 @@ from typing import Any, Literal
 from lmm4rec.errors import InputError
 
 Place = Literal["cache", "remote", "nowhere"]
+ALWAYS = "runs in any case"
+WORDS = 3  # that a reason has at most; `dvc status STAGE` has them all
 ABSENT = ("deleted", "not in cache")  # DVC's words for what --allow-missing allows to be missing
 
 
@@ -34,6 +36,7 @@ class Plan:
 
     needs: dict[str, list[str]] = field(default_factory=dict)  # stage -> stages it needs
     reasons: dict[str, str] = field(default_factory=dict)  # of those whose command would run
+    changed: set[str] = field(default_factory=set)  # of these, for a change of their own
     fetches: dict[str, Fetch] = field(default_factory=dict)  # by path
     alone: set[str] = field(default_factory=set)
     total: int = 0
@@ -82,7 +85,9 @@ class Pipeline:
                 plan.fetches |= {path: self._fetch(name, path) for path in absent}
             elif changed or above or absent:
                 said = changed or [f"{path} is not here" for path in absent]
-                plan.reasons[name] = ", ".join(said if changed or not above else _after(above))
+                plan.reasons[name] = _few(said if changed or not above else _after(above))
+                if absent or changed not in ([], [ALWAYS]):
+                    plan.changed.add(name)
                 if pull:
                     plan.fetches |= self._inputs(name, plan)
             else:
@@ -100,7 +105,7 @@ class Pipeline:
         """What is another than dvc.lock says, in words; and outputs that are lacking alone."""
         stage = self._stages[name]
         if stage.is_callback or stage.always_changed:
-            return ["runs in any case"], []
+            return [ALWAYS], []
         if not any(entry.hash_info for entry in (*stage.outs, *stage.deps)):
             return ["has not run yet"], []
         changed = ["its command"] if stage.changed_stage() else []
@@ -192,4 +197,8 @@ def _said(state: Mapping[str, Any]) -> list[str]:
 
 
 def _after(names: Collection[str]) -> list[str]:
-    return [f"after {next(iter(names))}" + (f" and {len(names) - 1} more" * (len(names) > 1))]
+    return [f"after {name}" for name in names]
+
+
+def _few(said: list[str]) -> str:
+    return ", ".join(said[:WORDS]) + (f" and {len(said) - WORDS} more" * (len(said) > WORDS))

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stages.running.parents import end_with_parent
@@ -52,6 +53,7 @@ def reproduce(request: Request) -> None:
             except RunCacheNotSupported as error:
                 log.info("the run cache stays away: %s", error)
             return
+        forget_half_written_work(Path(repo.tmp_dir))
         [stage] = repo.stage.collect(request.stage)
         how: dict[str, Any] = {"interactive": False}
         if request.pull:
@@ -59,6 +61,20 @@ def reproduce(request: Request) -> None:
             how |= {"pull": True, "allow_missing": True, "upstream": upstream}
         if stage.reproduce(**how):
             stage.dump(update_pipeline=False)
+
+
+def forget_half_written_work(folder: Path) -> None:
+    """DVC's list of who reads and writes what, if a process was killed while it wrote it.
+
+    DVC would refuse to work until somebody removes it. Who calls holds DVC's lock, without which
+    nobody writes there.
+    """
+    path = folder / "rwlock"
+    try:
+        json.loads(path.read_text(encoding="utf-8") if path.exists() else "{}")
+    except ValueError:
+        log.warning("%s was left half written by a process that was killed: removed", path)
+        path.unlink()
 
 
 def answer(request: Request) -> bool:

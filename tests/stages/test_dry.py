@@ -72,6 +72,11 @@ def test_each_kind_of_change_is_named(project: Path) -> None:
     assert dry(project)[0]["heavy"] == "its command, params.yaml heavy.size modified"
     (project / "lighter").write_text("by hand")
     assert dry(project)[0]["lighter"] == "lighter modified"
+    for name in "abcd":
+        (project / name).touch()
+    (project / "dvc.yaml").write_text(PIPELINE.replace("code.py]", "code.py, a, b, c, d]"))
+    said = "code.py modified, a modified, b modified and 2 more"
+    assert dry(project)[0]["light"] == said
 
 
 def test_outputs_that_are_lacking_come_from_the_cache(project: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-from tests.stages.stub_project import colleague_of, dry, project_in, ran, repro, run
+from tests.stages.stub_project import ROOT, colleague_of, dry, project_in, ran, repro, run
 
 # Stages `a` and `b` each wait for the other's sign, so that they end only if they run together.
 MEET = """
@@ -146,3 +147,36 @@ def test_errors_are_one_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ") and said in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_what_runs_in_any_case_and_what_needs_it(project: Path) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        "  ask: {cmd: echo > ask, outs: [ask], always_changed: true}\n"
+        "  use: {cmd: cp ask use, deps: [ask], outs: [use]}\n"
+    )
+    assert repro(project).returncode == 0
+    assert dry(project)[0] == {"ask": "runs in any case", "use": "after ask"}
+    done = repro(project)
+    assert done.returncode == 0 and ran(done.stdout) == ["ask"], done.stdout + done.stderr
+
+
+def test_a_stage_that_undoes_another_is_named(project: Path) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        "  a: {cmd: echo 1 > a, outs: [a]}\n"
+        "  b: {cmd: chmod +w a && echo 2 > a && touch b, deps: [a], outs: [b]}\n"
+    )
+    done = repro(project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: a has run and is out of date again (a modified)")
+
+
+def test_misspelt_parameters_are_named_before_dvc_reads_them(project: Path) -> None:
+    shutil.copyfile(ROOT / "params.yaml", project / "params.yaml")
+    assert dry(project)[0].keys() == {"a", "b", "c", "d", "speed"}
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("\n  seeds:", "\n  sedes:", 1))
+    done = repro(project, "--dry")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("Error: params.yaml: run.sedes")
