@@ -132,8 +132,9 @@ def break_once(project: Project, rng: random.Random, longest: float) -> bool:
     said = end_of(project, process)
     # A library may be loud about a process of its own that was killed; we are not about ours.
     assert role == "child" or "Traceback" not in said, said
-    project.lock()
     project.tally.update([f"{role} {number.name}", state, "moments"])
+    stages = len(project.lock()["stages"])
+    click.echo(f"{role} {number.name} {state}, {stages} stages in dvc.lock", err=True)
     return True
 
 
