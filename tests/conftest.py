@@ -1,12 +1,14 @@
-"""What holds for all tests: their order on several workers, what guards say, and whom they may ask.
+"""What holds for all tests: their order, what guards say, and whom they may ask.
 
-The pipeline's own tests begin first. They take longest, and a worker takes a file at a time (`make
-test`): begun last, that file would keep one worker busy while the others have nothing left to do.
+A worker takes a file at a time (`make test`, `--dist loadgroup`), and the tests that share the small
+demo as one. The pipeline's begin first, for they take longest: begun last, they would keep one
+worker busy while the others have nothing left to do.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 
 import pytest
@@ -19,8 +21,13 @@ REVISIONS = dict(guard.rstrip(")").split(" (raise ") for guard in GUARDED.values
 os.environ["LMM4REC_OWN_NETWORK"] = "127.0.0.1"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # of pytest-xdist
+        for item in items:
+            folder = item.path.parent
+            shared = item.get_closest_marker("pipeline") and folder.name == "pipeline"
+            item.add_marker(pytest.mark.xdist_group(folder.name if shared else item.path.stem))
         items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
 
 
@@ -30,7 +37,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A guard that fails names the revision to raise."""
     report = yield
-    key = REVISIONS.get(item.nodeid.partition("[")[0])
+    key = REVISIONS.get(re.split(r"[\[@]", item.nodeid)[0])
     if report.failed and key:
         advice = f"cached results may be of other code: where that is meant, raise {key}"
         report.sections.append(("params.yaml", advice))

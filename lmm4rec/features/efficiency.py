@@ -32,6 +32,7 @@ TIMED_BATCHES = 3  # of each size, after one that warms up; their median stands
 TIMED_PRODUCTS = 8  # the best stands: it is to show what the device can do
 PICTURE_PIXELS = 256
 LONG_TEXT = "a warm red winter jacket with pockets " * 40
+COUNTED = ("flops_per_item", "parameters")  # the same on every machine
 MATRIX_SIDES = {"cpu": 2048, "cuda": 8192}  # of the product that shows what the device can do
 
 

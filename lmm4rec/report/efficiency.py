@@ -11,13 +11,13 @@ from lmm4rec.report.table import Table
 
 _HEAD = (
     "encoder",
-    "measured on",
     "parameters, M",
     "of image, M",
     "of text, M",
     "trained, M",
     "GFLOP a picture",
     "GFLOP a text",
+    "measured on",
     "items/s",
     "of matrix rate",
     "peak memory, MiB",
@@ -29,20 +29,35 @@ _ABOUT = (
 
 
 def efficiency_table(folder: Path, encoders: Sequence[str]) -> list[Table]:
-    """One table of those of the `encoders` that have been measured, none if none was."""
-    paths = [folder / f"{encoder}.json" for encoder in encoders]
-    rows = [_cells(read_json(path)) for path in paths if path.exists()]
+    """One table of those of the `encoders` that have been counted, none if none was.
+
+    What was measured stands in a file of its own, whose lack leaves cells empty.
+    """
+    counted = {encoder: folder / f"{encoder}.json" for encoder in encoders}
+    rows = [
+        _cells(read_json(path)) + _measured_cells(folder / f"{encoder}.measured.json")
+        for encoder, path in counted.items()
+        if path.exists()
+    ]
     return [Table("What the encoders cost", _ABOUT, [_HEAD, *rows], n_words=2)] if rows else []
 
 
-def _cells(measured: dict[str, Any]) -> list[str]:
-    parameters, flops = measured["parameters"], measured["flops_per_item"]
+def _cells(counted: dict[str, Any]) -> list[str]:
+    parameters, flops = counted["parameters"], counted["flops_per_item"]
     kinds = ("total", "image_tower", "text_tower", "trained")
     return [
-        measured["encoder"],
-        f"{measured['device']}, {measured['precision']}, batch {measured['batch_size']}",
+        counted["encoder"],
         *(f"{parameters[kind] / 1e6:.2f}" for kind in kinds),
         *(f"{flops[kind] / 1e9:.3g}" for kind in ("image", "text")),
+    ]
+
+
+def _measured_cells(path: Path) -> list[str]:
+    if not path.exists():
+        return [""] * 4
+    measured = read_json(path)
+    return [
+        f"{measured['device']}, {measured['precision']}, batch {measured['batch_size']}",
         f"{measured['items_per_second']:.1f}",
         f"{measured['share_of_matrix_rate']:.0%}",
         str(measured["peak_memory_mib"]),

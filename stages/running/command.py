@@ -7,16 +7,20 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from lmm4rec.errors import InputError
+from stages.running.holding import Held, hold_patiently
+from stages.running.parents import end_with_dvc
 
 PARAMS = Path("params.yaml")
 SCRATCH = Path("data/scratch")
+LOCKS = Path("data/locks")
 
 # Options that several stages share. Paths come from dvc.yaml and nowhere else.
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -86,15 +90,45 @@ def _begin_again_in(processes: int) -> NoReturn:
     os.execv(sys.executable, [sys.executable, *torchrun, *script, *sys.argv[1:]])
 
 
+@contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """While this lasts, or until this process ends, no other makes this output.
+
+    InputError: another one does.
+    """
+    try:
+        lock = hold_patiently(
+            LOCKS,
+            os.path.relpath(output),
+            lambda who: click.echo(f"{output} is being made by {who}: waiting a little", err=True),
+        )
+    except Held as who:
+        raise InputError(
+            f"{output} is being made by {who}; let it end or kill it, then run this again"
+        ) from None
+    lock.survive_exec()  # torchrun may take the place of this process
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def stage(function: Callable[..., None]) -> click.Command:
-    """Turn a function with click options into a stage: `InputError` becomes exit code 1."""
+    """Turn a function with click options into a stage: `InputError` becomes exit code 1.
+
+    While it runs nobody else makes its output, and it ends when the DVC that runs it does.
+    """
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         logging.getLogger("faiss").setLevel(logging.WARNING)  # how it loads itself is no news
+        end_with_dvc()
         try:
-            function(*args, **kwargs)
+            # Processes that torchrun started work for the one that holds the output.
+            alone = "output" in kwargs and "TORCHELASTIC_RUN_ID" not in os.environ
+            with _held(kwargs["output"]) if alone else nullcontext():
+                function(*args, **kwargs)
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)

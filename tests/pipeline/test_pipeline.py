@@ -6,145 +6,19 @@ The working tree is cloned into a temporary folder, shrunk through params.yaml, 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import networkx
 import numpy as np
 import pytest
-from dvc.repo import Repo
-from ruamel.yaml import YAML
 
 from lmm4rec.encoders import load_encoder
 from lmm4rec.folders import fingerprint
+from tests.pipeline.small_demo import END_TO_END, SMALL, Clone
 from tests.processes import curve_numbers, distance
 
-ROOT = Path(__file__).parents[2]
-SMALL = {
-    "run.controls": ["noise"],
-    "run.features": ["clip-tiny", "clip-tiny-tuned", "noise"],
-    "run.recommenders": ["vbpr"],
-    "run.id_recommenders": ["bpr"],
-    "run.seeds": [1],
-    "training.maximum_epochs": 3,
-    "encoders.clip-tiny.weights.pairs": 256,
-    "encoders.clip-tiny.weights.epochs": 1,
-    "encoders.clip-tiny.finetune.epochs": 1,
-}
-
-END_TO_END = {
-    "run.end2end": ["clip-tiny"],
-    "run.end2end_recommenders": ["vbpr"],
-    "end2end.maximum_epochs": 2,
-    "end2end.freeze_epochs": 1,
-}
-
 pytestmark = pytest.mark.pipeline
-
-
-class Clone:
-    """A checkout of the project that DVC runs in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run a command here; its whole output. `dvc` is the one beside this Python."""
-        programs = Path(sys.executable).parent
-        environment = os.environ | {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
-            "LMM4REC_WORKERS": "0",
-        }
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        output = done.stdout + done.stderr
-        assert not check or done.returncode == 0, output
-        return output
-
-    def edit(self, changes: dict[str, Any]) -> None:
-        """Set dotted keys of params.yaml, comments kept."""
-        yaml = YAML()
-        path = self.folder / "params.yaml"
-        content = yaml.load(path.read_text())
-        for key, value in changes.items():
-            *above, last = key.split(".")
-            section = content
-            for step in above:
-                section = section[step]
-            assert last in section, key
-            section[last] = value
-        with path.open("w") as stream:
-            yaml.dump(content, stream)
-
-    def ran(self, output: str) -> set[str]:
-        """The stages that an output of `dvc repro` says it ran (or, dry, would run first).
-
-        All but `check`, which runs in any case and before every other.
-        """
-        lines = output.splitlines()
-        named = [line.split("'")[1] for line in lines if line.startswith("Running stage '")]
-        assert named[:1] == ["check"], output
-        return set(named[1:])
-
-    def would_run(self) -> set[str]:
-        """The stages that `dvc repro` would execute now: the changed ones and all below them.
-
-        A dry run names the changed ones only; what follows from them stands in DVC's graph.
-        """
-        # A stage whose input is still to be made ends the dry run: its cause stands above it.
-        changed = self.ran(self.run("dvc", "repro", "--dry", check=False))
-        with Repo(str(self.folder)) as repo:
-            graph = repo.index.graph  # edges run from a stage to what it depends on
-            below = {stage for stage in graph if stage.name in changed}
-            for stage in list(below):
-                below |= networkx.ancestors(graph, stage)
-            names = {stage.name for stage in below}
-        # What runs several stages at once must see the same.
-        named = self.run(sys.executable, "-m", "stages.repro", "--dry").split()
-        assert set(named) == names
-        return names
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The small demo, run to its end."""
-    folder = tmp_path_factory.mktemp("pipeline") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if name.startswith("data/") or name == "dvc.lock" or not (ROOT / name).is_file():
-            continue
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, target)
-    clone = Clone(folder)
-    clone.edit(SMALL)
-    clone.run("git", "init", "--quiet")
-    clone.run("dvc", "repro")
-    clone.run("git", "add", "--all")
-    clone.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "run")
-    return clone
-
-
-@pytest.fixture
-def clone(finished: Clone) -> Any:
-    """The finished demo; whatever a test changed is restored afterwards."""
-    yield finished
-    finished.run("git", "checkout", "--", ".")
-    finished.run("git", "clean", "--force", "-d", "--quiet", "data/metrics")  # of added runs
-    finished.run("dvc", "checkout", "--force")  # what a test made is in no cache
 
 
 def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
@@ -231,30 +105,6 @@ def test_two_processes_come_to_what_one_has_found(clone: Clone) -> None:
         np.testing.assert_allclose(curve_numbers(path), expected, rtol=5e-3, atol=changed)
 
 
-def test_a_comment_in_an_encoder_reruns_nothing(clone: Clone) -> None:
-    for path in (clone.folder / "lmm4rec/encoders").rglob("*.py"):
-        path.write_text(path.read_text() + "\n# a comment\n")
-    assert clone.would_run() == set()
-
-
-def test_a_change_in_a_recommenders_file_reruns_it(clone: Clone) -> None:
-    path = clone.folder / "lmm4rec/recommenders/bpr.py"
-    path.write_text(path.read_text() + "\n# a comment\n")
-    assert clone.would_run() == {"train-ids@demo-bpr-1", "evaluate-ids@demo-bpr-1", "report@demo"}
-
-
-def test_an_edit_that_changes_no_result_is_committed_without_a_run(clone: Clone) -> None:
-    """As docs/development.md says; dvc.lock then holds the new code beside the old outputs."""
-    before = clone.would_run()
-    path = clone.folder / "lmm4rec/training/training.py"
-    path.write_text(path.read_text() + "\n# a comment\n")
-    assert {"train@demo-noise-vbpr-1", "train-ids@demo-bpr-1"} <= clone.would_run()
-    clone.run("dvc", "commit", "--force", "train", "train-ids")
-    assert clone.would_run() == before
-    changed = clone.run("git", "diff", "--unified=0", "dvc.lock").splitlines()
-    assert {line.split()[1] for line in changed if line[:2] in ("+ ", "- ")} == {"md5:", "size:"}
-
-
 def test_every_stage_is_byte_identical_when_forced(clone: Clone) -> None:
     """All but `efficiency`, whose items per second are a measurement: it keeps what it found."""
     pipeline = clone.folder / "dvc.yaml"
@@ -263,120 +113,6 @@ def test_every_stage_is_byte_identical_when_forced(clone: Clone) -> None:
     before = (clone.folder / "dvc.lock").read_text()
     clone.run("dvc", "repro", "--force", "--no-run-cache")
     assert (clone.folder / "dvc.lock").read_text() == before
-
-
-def test_a_misspelt_name_in_run_is_named(clone: Clone) -> None:
-    clone.edit({"run.id_recommenders": ["bprr"]})
-    output = clone.run("dvc", "repro", check=False)
-    assert "run.id_recommenders: 'bprr' is unknown; did you mean 'bpr'?" in output
-    assert clone.ran(output) == set()
-
-
-def test_a_misspelt_parameter_stops_all_stages_with_advice(clone: Clone) -> None:
-    path = clone.folder / "params.yaml"
-    text = path.read_text()
-    path.write_text(text.replace("    dimensions: 64", "    dimnesions: 64", 1))
-    output = clone.run("dvc", "repro", "report@demo", check=False)
-    assert "dimnesions is not a parameter; did you mean 'dimensions'?" in output
-    assert clone.ran(output) == set()
-
-
-@pytest.mark.parametrize("name", ["a;touch hacked", "a b", "a.b", "a/b", "-a", "${run.seeds}"])
-def test_a_name_that_could_break_a_command_is_refused_before_it_could(
-    clone: Clone, name: str
-) -> None:
-    text = (clone.folder / "params.yaml").read_text()
-    section = f"datasets:\n  {name!r}: {{source: 1, preprocess: 1, images: 1}}\n"
-    text = text.replace("datasets:\n", section, 1).replace(
-        "datasets: [demo]", f"datasets: [{name!r}]"
-    )
-    (clone.folder / "params.yaml").write_text(text)
-    output = clone.run("dvc", "repro", check=False)
-    assert "cannot be a name; a name begins with a letter" in output
-    assert clone.ran(output) == set()
-    assert not (clone.folder / "hacked").exists()
-
-
-def test_files_that_a_catalogue_was_made_of_are_compared_in_every_run(
-    clone: Clone, tmp_path: Path
-) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "a.csv").write_text(
-        "u,i\n" + "".join(f"u{n},i{m}\n" for n in range(9) for m in range(9))
-    )
-    clone.edit(
-        {
-            "datasets.ml-100k.source.folder": str(mine),
-            "datasets.ml-100k.source.interactions": {
-                "format": "table", "file": "a.csv", "separator": ",", "user": "u", "item": "i",
-                "rating": None, "timestamp": None, "split": None,
-            },
-            "datasets.ml-100k.source.items": None,
-            "datasets.ml-100k.source.images": None,
-            "datasets.ml-100k.preprocess.text_fields": [],
-            "run.datasets": ["demo", "ml-100k"],
-        }
-    )  # fmt: skip
-    target = ("dvc", "repro", "preprocess@ml-100k")
-    assert clone.ran(clone.run(*target)) == {"download@ml-100k", "preprocess@ml-100k"}
-    assert clone.ran(clone.run(*target)) == set()
-    (mine / "a.csv").write_text((mine / "a.csv").read_text() + "u0,i99\n")
-    output = clone.run(*target, check=False)
-    assert clone.ran(output) == set()
-    assert "a.csv: was changed since it was read under revision 1" in output
-    clone.edit({"datasets.ml-100k.source.revision": 2})
-    assert clone.ran(clone.run(*target)) == {"download@ml-100k", "preprocess@ml-100k"}
-    clone.edit({"datasets.ml-100k.source.revision": 1})  # no run cache knows it by that number
-    assert "download@ml-100k" in clone.ran(clone.run(*target))
-
-
-def test_dvc_names_the_check_and_nothing_else(clone: Clone) -> None:
-    assert clone.run("dvc", "status").split() == ["check:", "always", "changed"]
-
-
-@pytest.fixture
-def colleague(clone: Clone, tmp_path: Path) -> Callable[[], Clone]:
-    """A second clone of what the first one committed and pushed."""
-
-    def make() -> Clone:
-        remote = tmp_path / "remote"
-        clone.run("dvc", "remote", "add", "--force", "--default", "team", str(remote))
-        clone.run("dvc", "push")
-        clone.run("git", "clone", "--quiet", str(clone.folder), str(tmp_path / "colleague"))
-        other = Clone(tmp_path / "colleague")
-        other.run("dvc", "remote", "add", "--force", "--default", "team", str(remote))
-        return other
-
-    return make
-
-
-def test_a_colleague_trains_on_pulled_features(
-    clone: Clone, colleague: Callable[[], Clone]
-) -> None:
-    other = colleague()
-    other.edit({"recommenders.vbpr.dimensions": 8})
-    output = other.run("dvc", "repro", "--pull", "--allow-missing")
-    assert {name.split("@")[0] for name in other.ran(output)} == {"train", "evaluate", "report"}
-    assert (other.folder / "data/reports/demo/index.html").exists()
-    for absent in ("raw", "images", "weights", "tuned"):
-        assert not (other.folder / "data" / absent).exists()
-
-
-def test_a_clone_is_checked_without_downloading(
-    clone: Clone, colleague: Callable[[], Clone]
-) -> None:
-    other = colleague()
-    assert other.ran(other.run("dvc", "repro", "--allow-missing", "--dry")) == set()
-    assert other.run(sys.executable, "-m", "stages.repro", "--pull", "--dry") == ""
-    assert not (other.folder / "data/features").exists()
-
-
-def test_dvc_lists_every_file_a_cheap_stage_computes_with(clone: Clone) -> None:
-    """A recommender's own file is a dependency of its training."""
-    stages = YAML(typ="safe").load((clone.folder / "dvc.yaml").read_text())["stages"]
-    for name in ("train", "train-ids"):
-        assert "lmm4rec/recommenders/${item.recommender}.py" in stages[name]["deps"]
 
 
 def test_killed_half_way_then_again(clone: Clone) -> None:

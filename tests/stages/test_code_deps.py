@@ -39,8 +39,14 @@ EXCEPTIONS = {
     "stages/running/code.py": "names scratch folders",
     "stages/running/command.py": "how a stage starts and fails",
     "stages/running/health.py": "names what is damaged",
-    "stages/running/job_queue.py": "when a stage runs, not what it does",
+    "stages/running/holding.py": "who may write an output now",
+    "stages/running/order.py": "when a stage runs, not what it does",
+    "stages/running/parents.py": "when a stage ends before its time",
+    "stages/running/plan.py": "which stages run: tests compare it with DVC's word",
     "stages/running/quick_dvc.py": "how dvc.lock is written; a test compares the bytes with DVC's",
+    "stages/running/runner.py": "when a stage runs, not what it does",
+    "stages/running/slots.py": "when a stage runs, not what it does",
+    "stages/running/worker.py": "asks DVC for a stage as `dvc repro --single-item` does",
 }
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-ROOT = Path(__file__).parents[2]
+from tests.stages.stub_project import ROOT, colleague_of, dry, project_in, ran, repro, run
 
 # Stages `a` and `b` each wait for the other's sign, so that they end only if they run together.
 MEET = """
@@ -41,28 +38,8 @@ stages:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    run("git", "init", "-q", folder=tmp_path)
-    run("dvc", "init", "-q", folder=tmp_path)
-    run("dvc", "config", "core.analytics", "false", folder=tmp_path)
     (tmp_path / "meet.py").write_text(MEET)
-    (tmp_path / "dvc.yaml").write_text(PIPELINE)
-    return tmp_path
-
-
-def environment() -> dict[str, str]:
-    beside = Path(sys.executable).parent
-    kept = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    return kept | {"PATH": f"{beside}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-
-
-def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
-    )
-
-
-def repro(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "stages.repro", *arguments, folder=folder)
+    return project_in(tmp_path, PIPELINE)
 
 
 def test_stages_run_together_and_measurements_alone(project: Path) -> None:
@@ -86,17 +63,17 @@ def test_stages_run_together_and_measurements_alone(project: Path) -> None:
 
     again = repro(project, "--jobs", "2")
     assert again.returncode == 0 and "Running" not in again.stdout
-    assert repro(project, "--dry").stdout == ""
+    assert dry(project) == ({}, {})
 
 
 def test_targets_and_what_they_need_run_and_nothing_else(project: Path) -> None:
-    assert repro(project, "--dry", "c").stdout.split() == ["a", "b", "c"]
+    assert list(dry(project, "c")[0]) == ["a", "b", "c"]
     assert repro(project, "c").returncode == 0
     assert (project / "c").exists() and not (project / "d").exists()
     # A stage below a changed one is late although its own inputs are not changed yet.
     (project / "meet.py").write_text(MEET + "# again\n")
     (project / "dvc.yaml").write_text(PIPELINE.replace("cat a b > c", "cat b a > c"))
-    assert repro(project, "--dry").stdout.split() == ["speed", "c", "d"]
+    assert list(dry(project)[0]) == ["speed", "c", "d"]
 
 
 SHARED = """
@@ -114,23 +91,17 @@ def test_a_colleagues_change_runs_on_what_is_fetched_for_it(
 ) -> None:
     team = tmp_path_factory.mktemp("team")
     (project / "dvc.yaml").write_text(SHARED)
-    remote = ("dvc", "remote", "add", "--default", "team", str(team / "remote"))
-    run(*remote, folder=project)
     assert repro(project).returncode == 0
-    run("dvc", "push", folder=project)
-    run("git", "add", "--all", folder=project)
-    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    run("git", *identity, "commit", "-qm", "all", folder=project)
-    run("git", "clone", "-q", str(project), "colleague", folder=team)
-    other = team / "colleague"
+    other = colleague_of(project, team)
     added = "  new: {cmd: cat other > new, deps: [other], outs: [new]}\n"
     (other / "dvc.yaml").write_text(SHARED.replace("cat heavy >", "cat heavy heavy >") + added)
-    assert repro(other, "--pull", "--dry").stdout.split() == ["light", "lighter", "new"]
+    late, fetched = dry(other, "--pull")
+    assert set(late) == {"light", "lighter", "new"}
+    assert fetched == {"heavy": "remote, 4 bytes", "other": "remote, 4 bytes"}
     done = repro(other, "--pull", "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    ran = {line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line}
-    assert ran == {"light", "lighter", "new"}
-    assert "up to date" in done.stdout.splitlines()[-1]  # nothing was left to the last word
+    assert set(ran(done.stdout)) == {"light", "lighter", "new"}
+    assert done.stdout.splitlines()[-1] == "6 stages are up to date"
     assert (other / "lighter").read_text() == "raw\nraw\n"
     assert (other / "heavy").exists() and (other / "other").exists()
     assert not (other / "raw").exists()
@@ -159,41 +130,6 @@ def test_a_failure_is_named_and_its_dependents_do_not_run(project: Path, keep_go
     assert (project / "latest").exists() == keep_going
 
 
-def test_a_signal_ends_the_stages_too(project: Path) -> None:
-    (project / "dvc.yaml").write_text(
-        "stages:\n  long: {cmd: 'echo $$ > pid; exec sleep 600', outs: [long]}\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.repro"], cwd=project, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        pid = _written(project / "pid")
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert said.strip() == "Error: stopped by SIGTERM; what is done stays done"
-    assert not _alive(pid)
-
-
-def _written(path: Path) -> int:
-    for _ in range(600):
-        if path.exists() and path.read_text().strip():
-            return int(path.read_text())
-        time.sleep(0.1)
-    raise AssertionError(f"{path} was never written")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize(
     ("pipeline", "arguments", "said"),
     [
@@ -211,3 +147,36 @@ def test_errors_are_one_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ") and said in done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_what_runs_in_any_case_and_what_needs_it(project: Path) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        "  ask: {cmd: echo > ask, outs: [ask], always_changed: true}\n"
+        "  use: {cmd: cp ask use, deps: [ask], outs: [use]}\n"
+    )
+    assert repro(project).returncode == 0
+    assert dry(project)[0] == {"ask": "runs in any case", "use": "after ask"}
+    done = repro(project)
+    assert done.returncode == 0 and ran(done.stdout) == ["ask"], done.stdout + done.stderr
+
+
+def test_a_stage_that_undoes_another_is_named(project: Path) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        "  a: {cmd: echo 1 > a, outs: [a]}\n"
+        "  b: {cmd: chmod +w a && echo 2 > a && touch b, deps: [a], outs: [b]}\n"
+    )
+    done = repro(project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: a has run and is out of date again (a modified)")
+
+
+def test_misspelt_parameters_are_named_before_dvc_reads_them(project: Path) -> None:
+    shutil.copyfile(ROOT / "params.yaml", project / "params.yaml")
+    assert dry(project)[0].keys() == {"a", "b", "c", "d", "speed"}
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("\n  seeds:", "\n  sedes:", 1))
+    done = repro(project, "--dry")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("Error: params.yaml: run.sedes")
