@@ -70,7 +70,8 @@ def main(
     items = ItemBatches(trained, Catalogue(corpus, images).in_memory(), workers)
     task = sections.task(trained, read_training_view(corpus), items, seed)
     code = code_fingerprint("end2end", recommender=recommender)
-    inputs = [fingerprint(path) for path in (corpus, images / "images.parquet", weights)]
+    read = [corpus / name for name in ("interactions.parquet", "item_ids.parquet", "items.parquet")]
+    inputs = [fingerprint(path) for path in (*read, images / "images.parquet", weights)]
     # With another device or micro-batch the last bits differ: a run goes on with its own.
     shaped_by = (sections.spelled(), seed, micro_batch, device, code, inputs)
     scratch = scratch_folder(SCRATCH, "end2end", *shaped_by)

@@ -1,8 +1,8 @@
 """What holds for all tests: their order, what guards say, and whom they may ask.
 
-A worker takes a file at a time (`make test`, `--dist loadgroup`), and the tests that share the small
-demo as one. The pipeline's begin first, for they take longest: begun last, they would keep one
-worker busy while the others have nothing left to do.
+A worker takes a file at a time (`make test`, `--dist loadgroup`), and the tests that share the
+small demo as one. The pipeline's begin first, for they take longest: begun last, they would keep
+one worker busy while the others have nothing left to do.
 """
 
 from __future__ import annotations

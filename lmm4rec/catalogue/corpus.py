@@ -2,9 +2,10 @@
 
 Folder format: `interactions.parquet` (user_id, item_id, rating, timestamp, split),
 `items.parquet` (item_id, title, text, image) and `about.json` (counts, protocol). Of the items two
-columns stand once more in files of their own, so that DVC sees what a stage reads: another text
-trains no model of ids and decodes no picture again. `item_ids.parquet` (item_id) is for stages that
-join by id, `picture_sources.parquet` (item_id, image) for the one that collects pictures. Ids are
+columns stand once more in files of their own, so that DVC, to which each file is an output, sees
+what a stage reads: another text trains no model of ids and decodes no picture again.
+`item_ids.parquet` (item_id) is for stages that join by id, `picture_sources.parquet` (item_id,
+image) for the one that collects pictures. Ids are
 strings; rows of all tables are sorted, so user and item rows (positions in the sorted distinct ids)
 are the same in every stage. Users without a training interaction never enter a corpus; items
 without one do (cold items).
