@@ -133,7 +133,7 @@ def test_a_second_run_of_a_stage_is_told_who_is_at_work(project: Path) -> None:
     first = start(sys.executable, "long.py", "--output", "out", folder=project)
     try:
         pid_in(project / "pids")
-        done = run(sys.executable, "long.py", "--output", "./out", folder=project)
+        done = run(sys.executable, "long.py", "--output=./out", "--seconds=1", folder=project)
         assert done.returncode == 1
         assert "long.py --output out): waiting a little" in done.stderr
         last = done.stderr.splitlines()[-1]
