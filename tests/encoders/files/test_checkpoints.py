@@ -43,9 +43,9 @@ def safetensors_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (lambda _: b"", "truncated, damaged or no checkpoint"),
+        (lambda _: b"", "not a whole checkpoint"),
         (lambda _: b"\n<!DOCTYPE html><html>not found</html>", "a web page, not a checkpoint"),
-        (lambda _: b"these are no weights at all", "truncated, damaged or no checkpoint"),
+        (lambda _: b"these are no weights at all", "not a whole checkpoint"),
         (lambda _: torch_bytes({"a": torch.zeros(9999)})[:-500], "truncated, damaged"),
         (lambda _: torch_bytes({"a": torch.zeros(9999)})[:300], "truncated, damaged"),
         (lambda folder: safetensors_bytes(folder)[:-8], "truncated, damaged"),
