@@ -41,7 +41,7 @@ DEEP = st.builds(
 
 
 def mostly(usual: st.SearchStrategy[Any], rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """`usual` seven times in eight: a case in which all is hostile reaches the first check alone."""
+    """`usual` seven times in eight: where all is hostile, only the first check is reached."""
     return st.integers(0, 7).flatmap(lambda draw: rare if draw == 0 else usual)
 
 
