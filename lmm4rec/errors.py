@@ -10,7 +10,14 @@ from difflib import get_close_matches
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used; the message says what, where and what to do."""
+    """Something the user gave cannot be used; the message says what, where and what to do.
+
+    It is one line that can be printed, whatever the names of files, columns and ids in it hold.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        parts = (part if part.isprintable() else repr(part)[1:-1] for part in sentence)
+        super().__init__("".join(parts))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

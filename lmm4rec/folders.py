@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmm4rec.errors import InputError
+from lmm4rec.doors import reading
 
 
 @contextmanager
@@ -76,11 +76,5 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    try:
+    with reading(path, "valid JSON", "run the stage that writes it again, or `dvc pull` it"):
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: there is no such file; run the stage that writes it, or `dvc pull` it"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); write it again") from None

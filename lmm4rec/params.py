@@ -7,8 +7,11 @@ file because PyYAML takes `1e-3` for a string.
 
 from __future__ import annotations
 
+import re
+import reprlib
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +19,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from lmm4rec.doors import reading
 from lmm4rec.errors import InputError, did_you_mean
+
+_DEEPEST = 100  # brackets within brackets
+_MEND = "mend the line it names, and quote values that hold a colon"
 
 
 class Section(BaseModel):
@@ -48,28 +55,36 @@ AnySection = TypeVar("AnySection", bound=BaseModel)
 
 def read_params(path: Path) -> dict[str, Any]:
     """The whole of params.yaml as plain dicts, lists, numbers and strings."""
+    with reading(path, "a text", "run from the project's root, or restore it from git"):
+        read = path.read_bytes()
     try:
-        content = _parsed(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; run from the project's root") from None
+        text = read.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: byte {error.start} is not UTF-8; save the file in that encoding"
         ) from None
-    except YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: not valid YAML ({problem}); mend the line it names, and quote "
-            "values that hold a colon"
-        ) from None
+    content = _parsed(text, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named sections, found none; restore the file from git")
     return content
 
 
 @lru_cache(maxsize=1)  # a stage asks for several sections of one file
-def _parsed(text: str) -> Any:
-    return YAML(typ="safe").load(text)
+def _parsed(text: str, path: Path) -> Any:
+    if _depth(text) > _DEEPEST:
+        raise InputError(f"{path}: brackets open more than {_DEEPEST} deep; close them")
+    try:
+        with reading(path, "valid YAML", _MEND, (AttributeError, KeyError, IndexError)):
+            return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({problem}); {_MEND}") from None
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at most; the parser's time grows with its square."""
+    changes = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
+    return max(accumulate(changes), default=0)
 
 
 def read_section(path: Path, key: str, model: type[AnySection]) -> AnySection:
@@ -120,7 +135,8 @@ def _sentence(
         )
     if problem["type"] == "value_error":  # our own validators' sentences
         return f"{path}: {where} {problem['msg'].removeprefix('Value error, ')}"
-    given = f", not {problem['input']!r}" if not isinstance(problem["input"], dict) else ""
+    is_section = isinstance(problem["input"], dict)
+    given = "" if is_section else f", not {reprlib.repr(problem['input'])}"
     message = _PLAINER.get(problem["type"], problem["msg"].removeprefix("Input "))
     return f"{path}: {where} {message}{given}"
 

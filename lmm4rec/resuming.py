@@ -6,12 +6,16 @@ Reading opens no pickle beyond tensors, numbers, strings and their containers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lmm4rec.doors import TORCH_DAMAGE, reading
+from lmm4rec.errors import InputError
+
+_ADVICE = "delete its folder and run the stage again; if that ends so too, lower the learning_rate"
 SECONDS_BETWEEN = 30.0  # of training that a kill may cost; saving more often would cost more
 
 
@@ -80,8 +84,29 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    """InputError for a file that is damaged, or whose tensors are not finite."""
+    with reading(path, "a whole saved state", _ADVICE, TORCH_DAMAGE):
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    bad = tensor_not_finite(state)
+    if bad is not None:
+        raise InputError(f"{path}: tensor {bad} holds NaN or infinity; {_ADVICE}")
     return state
+
+
+def tensor_not_finite(state: Any, name: str = "") -> str | None:
+    """The dotted name of the first tensor in nested containers that holds NaN or infinity.
+
+    Numbers that stand beside tensors are not looked at.
+    """
+    if isinstance(state, torch.Tensor):
+        is_sound = not state.is_floating_point() or bool(torch.isfinite(state).all())
+        return None if is_sound else name
+    if isinstance(state, Mapping):
+        parts = list(state.items())
+    else:
+        parts = list(enumerate(state)) if isinstance(state, list | tuple) else []
+    found = (tensor_not_finite(value, f"{name}.{key}".lstrip(".")) for key, value in parts)
+    return next((one for one in found if one is not None), None)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

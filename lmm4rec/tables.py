@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lmm4rec.doors import made_by, reading
 from lmm4rec.errors import InputError
 
 
@@ -18,27 +19,30 @@ def write_table(table: pa.Table, path: Path, row_group_rows: int = 1 << 20) -> N
     pq.write_table(table, path, compression="zstd", row_group_size=row_group_rows)
 
 
-def read_table(path: Path, columns: Sequence[str] | None, made_by: str) -> pa.Table:
-    """The named columns of a Parquet file, or all; `made_by` is the stage that writes it."""
-    try:
+def read_table(path: Path, columns: Sequence[str] | None, stage: str) -> pa.Table:
+    """The named columns of a Parquet file, or all; `stage` is the one that writes it."""
+    door = reading(path, "a Parquet file", made_by(stage))
+    with door:
         file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: there is no such file; run stage {made_by}, or `dvc pull` its output"
-        ) from None
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{path}: not a Parquet file ({error}); run stage {made_by} again"
-        ) from None
     with file:
-        columns = file.schema_arrow.names if columns is None else columns
-        missing = [name for name in columns if name not in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        columns = names if columns is None else columns
+        missing = [name for name in columns if name not in names]
         if missing:
             raise InputError(
-                f"{path}: column {missing[0]!r} is missing (found: "
-                f"{', '.join(file.schema_arrow.names)}); run stage {made_by} again"
+                f"{path}: column {missing[0]!r} is missing (found: {', '.join(names)}); "
+                f"{made_by(stage)}"
             )
-        return file.read(columns=list(columns))
+        with door:
+            table = file.read(columns=list(columns))
+            table.validate(full=True)  # texts in a damaged file may be no texts
+    return table
+
+
+def read_column_names(path: Path, stage: str) -> list[str]:
+    """The columns of a Parquet file that `stage` writes."""
+    with reading(path, "a Parquet file", made_by(stage)):
+        return list(pq.read_schema(path).names)
 
 
 def rows_of(ids: pa.ChunkedArray | pa.Array, known: pa.Array) -> np.ndarray:

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from lmm4rec.errors import InputError
+from lmm4rec.doors import reading
 from lmm4rec.folders import visible_files
 
 ARCHIVE = "images.zip"  # in the raw folder, where pictures came with the catalogue
@@ -31,10 +31,8 @@ def pack_pictures(folder: Path, path: Path) -> None:
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
-    try:
+    with reading(path, "a zip file", "run stage download again"):
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, FileNotFoundError) as error:
-        raise InputError(f"{path}: not a zip file ({error}); run stage download again") from None
 
 
 def read_archive_names(path: Path) -> list[str]:

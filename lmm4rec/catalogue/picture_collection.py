@@ -33,6 +33,7 @@ from lmm4rec.catalogue.images import (
 from lmm4rec.catalogue.picture_links import LinkParams, PictureSource
 from lmm4rec.catalogue.pictures import PictureParams, reencode
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
+from lmm4rec.doors import reading
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 
@@ -102,7 +103,7 @@ def _shard(path: Path, part: list[dict[str, Any]], collect: Any, pool: ThreadPoo
     """Make the shard, or complete a standing one."""
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
-        rows = pq.read_table(path)
+        rows = _read_shard(path)
         asked_again = (UNREACHABLE, REFUSED)  # what is refused, another run may allow
         known = {r["item_id"]: r for r in rows.to_pylist() if r["status"] not in asked_again}
     missing = [row for row in part if row["item_id"] not in known]
@@ -115,11 +116,18 @@ def _shard(path: Path, part: list[dict[str, Any]], collect: Any, pool: ThreadPoo
     return path
 
 
+def _read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
+    with reading(path, "a Parquet file", "delete it and run stage images again"):
+        rows = pq.read_table(path, schema=IMAGES_SCHEMA, columns=columns)
+        rows.validate(full=True)
+    return rows
+
+
 def _refuse_too_many_unreachable(shards: list[Path], items: pa.Table, maximum: float) -> None:
     unreachable = [
         row["item_id"]
         for path in shards
-        for row in pq.read_table(path, columns=["item_id", "status"]).to_pylist()
+        for row in _read_shard(path, ["item_id", "status"]).to_pylist()
         if row["status"] == UNREACHABLE
     ]
     if len(unreachable) > maximum * items.num_rows:
@@ -134,7 +142,7 @@ def _refuse_too_many_unreachable(shards: list[Path], items: pa.Table, maximum: f
 
 def _settled(shards: list[Path]) -> Iterator[pa.Table]:
     for path in shards:
-        rows = pq.read_table(path, schema=IMAGES_SCHEMA)
+        rows = _read_shard(path)
         reached = pc.not_equal(rows["status"], UNREACHABLE)
         yield rows.set_column(1, "status", pc.if_else(reached, rows["status"], NOT_FOUND))
 

@@ -6,6 +6,7 @@ import functools
 import io
 import warnings
 
+import numpy as np
 from PIL import Image, ImageOps
 from pydantic import Field
 
@@ -83,13 +84,31 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):  # 16-bit grey: convert would clip, not scale
-        picture = picture.convert("I").point(lambda value: value / 256).convert("L")
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        picture = _eight_bits(picture)  # convert would clip, not scale
     if picture.has_transparency_data:
         seen = picture.convert("RGBA")
         white = Image.new("RGBA", seen.size, "white")
         picture = Image.alpha_composite(white, seen)
     return picture.convert("RGB")
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits as grey of 8. ValueError: nobody can tell which value is white.
+
+    16-bit formats say that it is 65535. 32-bit ones say nothing: in practice their integers are of
+    8 or of 16 bits, and their floats count to 1 or to 255.
+    """
+    values = np.asarray(picture)
+    lowest, highest = float(values.min()), float(values.max())
+    is_float = values.dtype.kind == "f"
+    if not 0 <= lowest <= highest <= (255 if is_float else 65535):  # NaN lies nowhere
+        raise ValueError("grey values of no known scale")
+    if is_float:
+        values = np.rint(values * 255 if highest <= 1 else values)
+    elif picture.mode != "I" or highest > 255:
+        values = values >> 8
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _encode(picture: Image.Image, params: PictureParams) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
@@ -22,11 +23,17 @@ from tqdm import tqdm
 
 from lmm4rec.catalogue.images import ROW_GROUP_ROWS
 from lmm4rec.distributed import is_main, own_part, wait_for_all
+from lmm4rec.doors import reading
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import Embeddings, embedded
 from lmm4rec.encoders.picture_texts import Batch, RawBatch, prepared
 from lmm4rec.errors import InputError
-from lmm4rec.features.features import Features, write_features
+from lmm4rec.features.features import (
+    SOURCES_ADVICE,
+    Features,
+    refuse_not_finite,
+    write_features,
+)
 from lmm4rec.features.items import Catalogue
 from lmm4rec.folders import whole_folder
 from lmm4rec.params import Section
@@ -132,7 +139,16 @@ def _encode_shards(
             for first in range(0, len(shard["has_image"]), pace.batch_size):
                 _fill(shard, first, next(vectors))
                 progress.update(min(pace.batch_size, len(shard["has_image"]) - first))
+            _refuse_not_finite(shard, catalogue.item_ids.slice(start), path)
             _save(shard, path)
+
+
+def _refuse_not_finite(shard: Shard, item_ids: pa.Array, path: Path) -> None:
+    """Before the shard is kept: otherwise every later run would find it there."""
+    for name, values in shard.items():
+        if values.dtype == np.float32:
+            advice = f"the encoder makes such {name} vectors: {SOURCES_ADVICE}"
+            refuse_not_finite(values, item_ids, path, advice)
 
 
 def _raw(catalogue: Catalogue, starts: list[int], pace: Pace) -> Iterator[RawBatch]:
@@ -206,6 +222,11 @@ def _save(shard: Shard, path: Path) -> None:
     unfinished.replace(path)
 
 
+def _load(path: Path) -> Shard:
+    with reading(path, "a whole shard", "delete it and run stage extract again"):
+        return load_file(path)
+
+
 def _features(catalogue: Catalogue, paths: list[Path], widths: dict[str, int]) -> Features:
     absent = [path for path in paths if not path.exists()]
     if absent:
@@ -213,7 +234,7 @@ def _features(catalogue: Catalogue, paths: list[Path], widths: dict[str, int]) -
             f"{absent[0]}: another process of this run computed it elsewhere; let all machines "
             "share the project's folder"
         )
-    shards = [load_file(path) for path in paths]
+    shards = [_load(path) for path in paths]
     joined = {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
     present = {name: joined[f"has_{name}"] for name in ("image", "text")}
     if "fused" in widths:

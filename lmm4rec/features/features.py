@@ -16,13 +16,14 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lmm4rec.arrays import read_array, row_not_finite
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
-from lmm4rec.tables import read_table, rows_of, write_table
+from lmm4rec.tables import read_column_names, read_table, rows_of, write_table
 
+SOURCES_ADVICE = "look into what it was made of: weights, precision, or the reference's values"
 MODALITIES = ("image", "text", "fused")
 
 Matrix = NDArray[np.float32]
@@ -54,7 +55,12 @@ class Features:
 
 
 def write_features(folder: Path, features: Features, about: dict[str, object]) -> None:
-    """Write the folder format. `about` says how the features came to be; no times, no hosts."""
+    """Write the folder format. `about` says how the features came to be; no times, no hosts.
+
+    Raises `InputError` where a vector is not finite, before anything is written.
+    """
+    for modality, matrix in features.matrices.items():
+        refuse_not_finite(matrix, features.item_ids, folder / f"{modality}.npy", SOURCES_ADVICE)
     columns: dict[str, object] = {"item_id": features.item_ids}
     columns["has_image"] = _flags(features, "image")
     columns["has_text"] = _flags(features, "text")
@@ -79,7 +85,9 @@ def read_features(folder: Path, item_ids: pa.Array) -> Features:
         raise InputError(
             f"{folder}: holds none of image.npy, text.npy, fused.npy; run stage extract again"
         )
-    matrices = {name: _read_matrix(folder / f"{name}.npy", len(table), rows) for name in found}
+    matrices = {
+        name: _read_matrix(folder / f"{name}.npy", len(table), rows, item_ids) for name in found
+    }
     flags = _read_flags(folder, len(table))
     flags["fused"] = flags["image"] & flags["text"]
     return Features(item_ids, matrices, {name: flags[name][rows] for name in found})
@@ -102,36 +110,46 @@ def _refuse_strangers(
         raise InputError(f"{folder}: item_id {repeated!r} stands twice in items.parquet; keep one")
 
 
-def _read_matrix(path: Path, n_rows: int, rows: NDArray[np.int64]) -> Matrix:
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a NumPy array ({error}); run stage extract again") from None
-    if matrix.ndim != 2 or len(matrix) != n_rows:
+def refuse_not_finite(matrix: Matrix, item_ids: pa.Array, path: Path, advice: str) -> None:
+    """InputError naming `path`, and the first item whose vector holds NaN or infinity."""
+    bad = row_not_finite(matrix)
+    if bad is not None:
+        raise InputError(
+            f"{path}: the vector of item {item_ids[bad].as_py()!r} holds NaN or infinity; {advice}"
+        )
+
+
+def _read_matrix(path: Path, n_rows: int, rows: NDArray[np.int64], item_ids: pa.Array) -> Matrix:
+    matrix = read_array(path, 2, "extract")
+    if len(matrix) != n_rows:
         raise InputError(
             f"{path}: shape {matrix.shape} does not fit the {n_rows} rows of items.parquet; "
             "write both together"
         )
     in_order = np.array_equal(rows, np.arange(n_rows))
-    chosen = np.asarray(matrix if in_order else matrix[rows], dtype=np.float32)
-    if not np.isfinite(chosen).all():
-        bad = int(np.flatnonzero(~np.isfinite(chosen).all(axis=1))[0])
-        raise InputError(
-            f"{path}: row of item number {bad} holds NaN or infinity; mend or drop that feature"
-        )
+    with np.errstate(over="ignore"):  # what float32 does not hold becomes infinity
+        chosen = np.asarray(matrix if in_order else matrix[rows], dtype=np.float32)
+    refuse_not_finite(chosen, item_ids, path, "mend or drop that feature")
     return chosen
 
 
 def _read_flags(folder: Path, n_rows: int) -> dict[str, NDArray[np.bool_]]:
-    names = pq.read_schema(folder / "items.parquet").names
+    path = folder / "items.parquet"
+    names = read_column_names(path, "extract")
     flags = {}
     for modality in ("image", "text"):
         column = f"has_{modality}"
-        if column in names:
-            values = read_table(folder / "items.parquet", [column], "extract")[column]
-            flags[modality] = values.to_numpy(zero_copy_only=False).astype(bool)
-        else:
+        if column not in names:
             flags[modality] = np.ones(n_rows, dtype=bool)
+            continue
+        values = read_table(path, [column], "extract")[column]
+        if not pa.types.is_boolean(values.type) or values.null_count:
+            found = "nulls" if pa.types.is_boolean(values.type) else f"{values.type} values"
+            raise InputError(
+                f"{path}: column {column!r} holds {found}, not booleans; write true or false for "
+                "every item"
+            )
+        flags[modality] = values.to_numpy(zero_copy_only=False).astype(bool)
     return flags
 
 

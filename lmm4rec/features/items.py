@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from lmm4rec.catalogue.corpus import read_items
 from lmm4rec.catalogue.images import ROW_GROUP_ROWS
+from lmm4rec.doors import made_by, reading
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
 from lmm4rec.errors import InputError
 from lmm4rec.tables import read_table
@@ -53,7 +54,10 @@ class Catalogue:
     def _pictures(self, start: int, count: int) -> list[bytes | None]:
         """Bytes of `count` rows from `start` on; only the row groups that hold them are read."""
         found: list[bytes | None] = []
-        with pq.ParquetFile(self._images) as file:
+        with (
+            reading(self._images, "a Parquet file", made_by("images")),
+            pq.ParquetFile(self._images) as file,
+        ):
             begin = 0
             for group in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows

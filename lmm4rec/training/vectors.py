@@ -19,9 +19,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from lmm4rec.arrays import read_array, row_not_finite
+from lmm4rec.doors import made_by, reading
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 from lmm4rec.tables import read_table, write_table
+
+_ADVICE = "look at the values of the features, or lower the recommender's learning_rate"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class SparseScores:
 
 
 def write_vectors(folder: Path, vectors: Vectors | SparseScores, history: Any) -> None:
-    """Write the folder format; `history` must hold nothing that differs between equal runs."""
+    """Write the folder format; `history` must hold nothing that differs between equal runs.
+
+    Raises `InputError` where a vector or a score is not finite, before anything is written.
+    """
+    _refuse_not_finite(folder, vectors, _ADVICE)
     write_table(pa.table({"user_id": vectors.user_ids}), folder / "users.parquet")
     write_table(pa.table({"item_id": vectors.item_ids}), folder / "items.parquet")
     if isinstance(vectors, Vectors):
@@ -58,26 +66,50 @@ def write_vectors(folder: Path, vectors: Vectors | SparseScores, history: Any) -
 
 
 def read_vectors(folder: Path) -> Vectors | SparseScores:
-    """Read the folder format back; dense matrices are memory-mapped, read-only."""
+    """Read the folder format back; dense matrices are memory-mapped, read-only.
+
+    Raises `InputError` for whatever does not fit together or is not finite.
+    """
     users = read_table(folder / "users.parquet", ["user_id"], "train")["user_id"].combine_chunks()
     items = read_table(folder / "items.parquet", ["item_id"], "train")["item_id"].combine_chunks()
-    if (folder / "users.npy").exists():
-        vectors = Vectors(users, items, _load(folder, "users"), _load(folder, "items"))
-        shapes = (vectors.users.shape[0], vectors.items.shape[0])
-    else:
-        parts = (_load(folder, f"scores_{name}") for name in ("values", "indices", "indptr"))
-        return SparseScores(users, items, csr_array(tuple(parts), shape=(len(users), len(items))))
-    if shapes != (len(users), len(items)) or vectors.users.shape[1] != vectors.items.shape[1]:
-        raise InputError(
-            f"{folder}: matrices {vectors.users.shape} and {vectors.items.shape} do not fit "
-            f"{len(users)} users and {len(items)} items; run stage train again"
-        )
+    is_dense = (folder / "users.npy").exists()
+    vectors = (_dense if is_dense else _sparse)(folder, users, items)
+    _refuse_not_finite(folder, vectors, made_by("train"))
     return vectors
 
 
-def _load(folder: Path, name: str) -> NDArray[Any]:
-    path = folder / f"{name}.npy"
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); run stage train again") from None
+def _dense(folder: Path, users: pa.Array, items: pa.Array) -> Vectors:
+    matrices = [read_array(folder / f"{name}.npy", 2, "train") for name in ("users", "items")]
+    lengths = tuple(len(matrix) for matrix in matrices)
+    if lengths != (len(users), len(items)) or matrices[0].shape[1] != matrices[1].shape[1]:
+        raise InputError(
+            f"{folder}: matrices {matrices[0].shape} and {matrices[1].shape} do not fit "
+            f"{len(users)} users and {len(items)} items; run stage train again"
+        )
+    return Vectors(users, items, matrices[0], matrices[1])
+
+
+def _sparse(folder: Path, users: pa.Array, items: pa.Array) -> SparseScores:
+    parts = [
+        read_array(folder / f"scores_{name}.npy", 1, "train")
+        for name in ("values", "indices", "indptr")
+    ]
+    with reading(folder, "the scores of these users and items", made_by("train")):
+        scores = csr_array(tuple(parts), shape=(len(users), len(items)))
+        scores.check_format(full_check=True)
+    return SparseScores(users, items, scores)
+
+
+def _refuse_not_finite(folder: Path, vectors: Vectors | SparseScores, advice: str) -> None:
+    if isinstance(vectors, SparseScores):
+        named = [("scores_values", vectors.scores.data, None)]
+    else:
+        named = [
+            ("users", vectors.users, vectors.user_ids),
+            ("items", vectors.items, vectors.item_ids),
+        ]
+    for name, array, ids in named:
+        bad = row_not_finite(array)
+        if bad is not None:
+            row = f"number {bad}" if ids is None else f"of {ids[bad].as_py()!r}"
+            raise InputError(f"{folder / name}.npy: row {row} holds NaN or infinity; {advice}")

@@ -101,7 +101,7 @@ def test_damaged_vectors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit"):
         read_vectors(tmp_path)
     (tmp_path / "users.npy").write_bytes(b"half")
-    with pytest.raises(InputError, match=r"users\.npy: cannot be read"):
+    with pytest.raises(InputError, match=r"users\.npy: not a NumPy array"):
         read_vectors(tmp_path)
 
 

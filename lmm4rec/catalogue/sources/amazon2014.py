@@ -7,10 +7,10 @@ original scripts call eval on them, here `ast.literal_eval` reads what JSON cann
 from __future__ import annotations
 
 import ast
-import html
 import json
 import logging
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +25,21 @@ from lmm4rec.catalogue.sources.base import (
     Source,
 )
 from lmm4rec.catalogue.sources.gzip_lines import gzip_lines
+from lmm4rec.catalogue.sources.values import (
+    Fault,
+    as_id,
+    as_link,
+    as_rating,
+    as_seconds,
+    as_text,
+)
 from lmm4rec.folders import write_json
 
 CHECKSUMS_FILE = "checksums.json"
 # The first key of nearly every metadata line; a line where it is not is parsed whole.
 _ASIN = re.compile(rb"""\{'asin': '([^'\\]+)'""")
-_SPACE = re.compile(r"\s+")
+# What reading a line's value may raise.
+UNPARSABLE = (ValueError, TypeError, KeyError, SyntaxError, AttributeError, RecursionError)
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +83,10 @@ class Amazon2014Source(Source):
 
 
 def read_reviews(path: Path, reading: Reading) -> pa.Table:
-    """Who reviewed what, when and with how many stars; ids missing in a line are null."""
+    """Who reviewed what, when and with how many stars; ids missing in a line are null.
+
+    A line whose values cannot be used is counted by its fault, and as one that cannot be read.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in RAW_INTERACTIONS.names[:-1]}
     total, bad, first_bad = 0, 0, ""
     for number, line in enumerate(gzip_lines(path, reading), 1):
@@ -82,12 +94,13 @@ def read_reviews(path: Path, reading: Reading) -> pa.Table:
         try:
             review = _parse(line)
             row = (
-                review.get("reviewerID"),
-                review.get("asin"),
-                float(review["overall"]),
-                int(review["unixReviewTime"]),
+                as_id(review.get("reviewerID")),
+                as_id(review.get("asin")),
+                as_rating(review["overall"]),
+                as_seconds(review["unixReviewTime"]),
             )
-        except (ValueError, TypeError, KeyError, SyntaxError, AttributeError, RecursionError):
+        except UNPARSABLE as error:
+            reading.counts.update(error.args if isinstance(error, Fault) else ())
             bad, first_bad = bad + 1, first_bad or f"line {number}"
             continue
         for column, value in zip(columns.values(), row, strict=True):
@@ -113,14 +126,15 @@ def read_metadata(path: Path, wanted: pa.Array, reading: Reading) -> pa.Table:
             continue
         try:
             item = _parse(line)
-            asin = str(item["asin"])
-        except (ValueError, TypeError, KeyError, SyntaxError, RecursionError):
+            asin = as_id(item["asin"]) or ""  # which nobody wants
+        except UNPARSABLE as error:
+            reading.counts.update(error.args if isinstance(error, Fault) else ())
             bad, first_bad = bad + 1, first_bad or f"line {number}"
             continue
         if asin in found:
             reading.counts["duplicate_items"] += 1
         elif asin in wanted_ids:
-            found[asin] = _texts(asin, item)
+            found[asin] = _texts(asin, item, reading.counts)
     reading.unparsable(path, bad, total, first_bad)
     return pa.Table.from_pylist(list(found.values()), schema=RAW_ITEMS)
 
@@ -130,26 +144,31 @@ def _parse(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
-        value = ast.literal_eval(text)
+        try:
+            value = ast.literal_eval(text)
+        except MemoryError:  # how Python's parser says that a text is nested too deeply
+            raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not a dict")
     return value
 
 
-def _texts(asin: str, item: dict[str, Any]) -> dict[str, str | None]:
-    categories = item.get("categories")
-    path = categories[0] if isinstance(categories, list) and categories else []
-    link = item.get("imUrl")
+def _texts(asin: str, item: dict[str, Any], counts: Counter[str]) -> dict[str, str | None]:
+    names = [as_text(name, counts) for name in _first_path(item.get("categories"))]
     return {
         "item_id": asin,
-        "title": _plain(item.get("title")),
-        "brand": _plain(item.get("brand")),
-        "categories": _plain(" ".join(str(name) for name in path)),
-        "description": _plain(item.get("description")),
-        "image": link.strip() or None if isinstance(link, str) else None,
+        "title": as_text(item.get("title"), counts),
+        "brand": as_text(item.get("brand"), counts),
+        "categories": " ".join(name for name in names if name),
+        "description": as_text(item.get("description"), counts),
+        "image": as_link(item.get("imUrl"), counts),
     }
 
 
-def _plain(text: Any) -> str:
-    """One line, entities unescaped; empty where the source has nothing."""
-    return _SPACE.sub(" ", html.unescape(text)).strip() if isinstance(text, str) else ""
+def _first_path(categories: Any) -> list[Any]:
+    """The first of several paths of names, or the only one."""
+    if not isinstance(categories, list):
+        return [categories]
+    if categories and isinstance(categories[0], list):
+        return categories[0]
+    return categories

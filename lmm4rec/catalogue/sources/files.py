@@ -8,6 +8,7 @@ that is another by now is read anew once `revision` is raised.
 from __future__ import annotations
 
 import json
+import reprlib
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +25,9 @@ from lmm4rec.catalogue.sources.base import (
     Reading,
     Source,
 )
-from lmm4rec.catalogue.sources.tabular import as_numbers, as_plain_text, read_columns
+from lmm4rec.catalogue.sources.tabular import MEND, as_numbers, as_plain_text, read_columns
+from lmm4rec.catalogue.sources.values import LARGEST_RATING, SECONDS_BEFORE, Fault, as_id
+from lmm4rec.doors import reading as reading_file
 from lmm4rec.errors import InputError
 from lmm4rec.local_files import LocalFiles
 from lmm4rec.params import Section, Text
@@ -165,8 +168,8 @@ def read_interactions_table(folder: Path, table: InteractionsTable, reading: Rea
     path = folder / table.file
     read = read_columns(path, table.separator, columns, "source.interactions", reading)
     n = read.num_rows
-    rating, bad_rating = as_numbers(read, "rating")
-    timestamp, bad_timestamp = as_numbers(read, "timestamp")
+    rating, bad_rating = as_numbers(read, "rating", LARGEST_RATING)
+    timestamp, bad_timestamp = as_numbers(read, "timestamp", SECONDS_BEFORE)
     timestamp = pc.cast(pc.floor(pc.fill_null(timestamp, 0.0)), pa.int64())
     split = pa.nulls(n, pa.string()) if table.split is None else _splits(read, table.split, path)
     whole = pa.table([read["user"], read["item"], rating, timestamp, split], RAW_INTERACTIONS)
@@ -184,8 +187,8 @@ def read_mappings(folder: Path, files: SplitMappings) -> pa.Table:
     for split in SPLITS:
         path = folder / getattr(files, split)
         for user, taken in _read_mapping(path).items():
-            users.extend([user] * len(taken))
-            items.extend(str(item) for item in taken)
+            users.extend([_mapped_id(user, path)] * len(taken))
+            items.extend(_mapped_id(item, path) for item in taken)
             splits.extend([split] * len(taken))
     ratings, zeros = pa.nulls(len(users), pa.float64()), pa.array([0] * len(users), pa.int64())
     return pa.table([users, items, ratings, zeros, splits], schema=RAW_INTERACTIONS)
@@ -228,13 +231,24 @@ def _splits(read: pa.Table, split: GivenSplit, path: Path) -> pa.ChunkedArray:
 
 
 def _read_mapping(path: Path) -> dict[str, list[Any]]:
-    try:
+    with reading_file(path, "valid JSON", MEND):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); mend the file") from None
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise InputError(f"{path}: expected {{user: [item, ...]}}; mend the file")
+        raise InputError(f"{path}: expected {{user: [item, ...]}}; {MEND}")
     return content
+
+
+def _mapped_id(value: Any, path: Path) -> str:
+    """A text, or the decimals of a whole number."""
+    try:
+        found = as_id(str(value) if type(value) is int else value)
+    except Fault:
+        found = None
+    if not found:
+        raise InputError(
+            f"{path}: {reprlib.repr(value)} is no id; ids are texts or whole numbers: {MEND}"
+        )
+    return found
 
 
 def _with_pictures(items: pa.Table, wanted: pa.Array, archive: Path) -> pa.Table:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +11,13 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from lmm4rec.catalogue.sources.base import Reading
+from lmm4rec.catalogue.sources.values import plain
+from lmm4rec.doors import reading as reading_file
+from lmm4rec.doors import shortened
 from lmm4rec.errors import InputError, did_you_mean
 
-_SPACE = re.compile(r"\s+")
+MEND = "mend the original and run stage download again"
+_WHOLE_BELOW = 2.0**53  # floats that hold every whole number
 
 
 def read_columns(
@@ -30,25 +32,31 @@ def read_columns(
     _refuse_missing(path, _names(path, separator, is_parquet), columns, section)
     names = list(dict.fromkeys(columns.values()))
     if is_parquet:
-        table = pq.read_table(path, columns=names)
+        with reading_file(path, "readable as Parquet", MEND):
+            table = pq.read_table(path, columns=names)
+            table.validate(full=True)  # texts in a damaged file may be no texts
     else:
         table = _read_csv(path, separator, names, reading)
-    found = {key: _as_strings(table[name], path) for key, name in columns.items()}
+    found = {key: _as_strings(table[name], path, name) for key, name in columns.items()}
+    for key in {"user", "item"} & columns.keys():
+        found[key] = _as_ids(table[columns[key]], found[key], path, columns[key])
     return pa.table(found)
 
 
-def as_numbers(table: pa.Table, column: str) -> tuple[pa.Array, pa.Array]:
+def as_numbers(table: pa.Table, column: str, limit: float) -> tuple[pa.Array, pa.Array]:
     """(float64 [n], is_bad [n]): a column of number texts; bad where it is empty or no number.
 
-    A column that the table does not have is all null, and none of it bad.
+    Numbers that do not lie between -limit and limit are bad, too. A column that the table does not
+    have is all null, and none of it bad.
     """
     n = table.num_rows
     if column not in table.column_names:
         return pa.nulls(n, pa.float64()), pa.array([False] * n, pa.bool_())
     texts = pc.utf8_trim_whitespace(table[column])
     is_number = pc.match_substring_regex(texts, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-    is_number = pc.fill_null(is_number, False)
-    return pc.cast(pc.if_else(is_number, texts, None), pa.float64()), pc.invert(is_number)
+    numbers = pc.cast(pc.if_else(is_number, texts, None), pa.float64())
+    is_good = pc.fill_null(pc.less(pc.abs(numbers), limit), False)
+    return pc.if_else(is_good, numbers, None), pc.invert(is_good)
 
 
 def as_plain_text(table: pa.Table, column: str) -> pa.Array:
@@ -61,21 +69,15 @@ def as_plain_text(table: pa.Table, column: str) -> pa.Array:
     texts = table[column].to_pylist()
     if column == "categories":
         texts = [text.replace("|", " ") if text else text for text in texts]
-    plain = [_SPACE.sub(" ", html.unescape(text or "")).strip() for text in texts]
-    return pa.array(plain, pa.string())
+    return pa.array([plain(text or "") for text in texts], pa.string())
 
 
 def _names(path: Path, separator: str, is_parquet: bool) -> list[str]:
-    try:
+    with reading_file(path, f"readable as {'Parquet' if is_parquet else 'CSV'}", MEND):
         if is_parquet:
             return list(pq.read_schema(path).names)
         with csv.open_csv(path, parse_options=_parsing(separator, [])) as stream:
             return list(stream.schema.names)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; run stage download again") from None
-    except pa.ArrowInvalid as error:
-        kind = "Parquet" if is_parquet else "CSV"
-        raise InputError(f"{path}: not readable as {kind} ({error}); mend the file") from None
 
 
 def _refuse_missing(path: Path, names: list[str], columns: Mapping[str, str], section: str) -> None:
@@ -103,26 +105,61 @@ def _read_csv(path: Path, separator: str, names: list[str], reading: Reading) ->
         strings_can_be_null=True,
         null_values=[""],
     )
-    try:
+    with reading_file(path, "readable as CSV", MEND):
         table = csv.read_csv(
             path,
             read_options=csv.ReadOptions(use_threads=False),  # so that torn rows have numbers
             parse_options=_parsing(separator, torn),
             convert_options=conversion,
         )
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not readable as CSV ({error}); mend the file") from None
     first = f"row {torn[0]}" if torn else ""
     reading.unparsable(path, len(torn), table.num_rows + len(torn), first)
     return table
 
 
-def _as_strings(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        column = pc.binary_join(column.cast(pa.list_(pa.string())), " ")
+def _as_strings(column: pa.ChunkedArray, path: Path, name: str) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = pc.cast(column.cast(pa.timestamp("s"), safe=False), pa.int64())
     try:
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            return _joined(column.cast(pa.list_(pa.string())))
         return column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"{path}: a column is not plain text ({error}); store text") from None
+        raise InputError(
+            f"{path}: column {name!r} is not plain text ({shortened(error)}); store text"
+        ) from None
+
+
+def _joined(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Each list's texts with spaces between them; what is null in a list is left out."""
+    rows = lists.to_pylist()
+    texts = [None if row is None else " ".join(text for text in row if text) for row in rows]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def _as_ids(
+    column: pa.ChunkedArray, texts: pa.ChunkedArray, path: Path, name: str
+) -> pa.ChunkedArray:
+    """The texts, null where a number is missing; InputError for what nobody takes for an id."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_floating(kind):  # whole numbers with gaps, as pandas keeps them
+        there = pc.is_finite(column)
+        if not pc.all(pc.equal(pc.trunc(column), column).filter(there), min_count=0).as_py():
+            raise _no_ids(path, name, "numbers with fractions")
+        if not pc.all(pc.less(pc.abs(column), _WHOLE_BELOW).filter(there), min_count=0).as_py():
+            raise _no_ids(path, name, "numbers that floats do not hold exactly")
+        return pc.if_else(there, texts, None)
+    if not any(is_kind(kind) for is_kind in _ID_KINDS):
+        raise _no_ids(path, name, f"{kind} values")
+    return texts
+
+
+_ID_KINDS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+
+
+def _no_ids(path: Path, name: str, what: str) -> InputError:
+    return InputError(
+        f"{path}: column {name!r} holds {what}; ids are texts or whole numbers: {MEND}"
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +15,20 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lmm4rec.doors import DAMAGE, TORCH_DAMAGE, reading, shortened
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json, write_json
 from lmm4rec.params import check_section
+from lmm4rec.resuming import tensor_not_finite
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+CHECKPOINT = "a whole checkpoint"
+DOWNLOAD_AGAIN = "delete it and download it again"
 
 StateDict = dict[str, Tensor]
 AnyConfig = TypeVar("AnyConfig", bound=BaseModel)
@@ -75,10 +77,8 @@ def _begins_as_safetensors(start: bytes, size: int) -> bool:
 
 
 def _read_safetensors(path: Path) -> Any:
-    try:
+    with reading(path, CHECKPOINT, DOWNLOAD_AGAIN):
         return load_file(path)
-    except SafetensorError as error:
-        raise _damaged(path, error) from None
 
 
 def _read_torch(path: Path) -> Any:
@@ -86,7 +86,7 @@ def _read_torch(path: Path) -> Any:
         # the open file: by a path's name torch would choose safetensors for .safetensors
         with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (*DAMAGE, *TORCH_DAMAGE, OSError, MemoryError) as error:
         if "TorchScript" in str(error):
             raise InputError(
                 f"{path}: a TorchScript archive (OpenAI's CLIP files are), not a state dict; "
@@ -97,14 +97,9 @@ def _read_torch(path: Path) -> Any:
                 f"{path}: holds Python objects that would run code when loaded; where you trust "
                 "its origin, save its state dict alone as safetensors and give that file"
             ) from None
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:120]
-    return InputError(
-        f"{path}: truncated, damaged or no checkpoint ({reason}); delete it and download it again"
-    )
+        raise InputError(
+            f"{path}: not {CHECKPOINT} ({shortened(error)}); {DOWNLOAD_AGAIN}"
+        ) from None
 
 
 def _tensors_in(content: Any, containers: Sequence[str]) -> StateDict:
@@ -112,7 +107,11 @@ def _tensors_in(content: Any, containers: Sequence[str]) -> StateDict:
         return {}
     inner = (content[name] for name in containers if isinstance(content.get(name), Mapping))
     state = next(inner, content)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return {name: value.float() if value.is_floating_point() else value
@@ -155,7 +154,7 @@ class _NoDraws(TorchFunctionMode):
 def load_exactly(model: nn.Module, state: StateDict, source: str) -> None:
     """Put `state` into `model` (made `without_weights` or not); every name and shape must match.
 
-    Raises InputError naming the first misfit of each sort.
+    Raises InputError naming the first misfit of each sort, and weights that are not finite.
     """
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in state]
@@ -165,19 +164,40 @@ def load_exactly(model: nn.Module, state: StateDict, source: str) -> None:
         for name in wanted
         if name in state and state[name].shape != wanted[name].shape
     ]
-    faults = {"missing": missing, "not part of the model": extra, "of another shape": misshapen}
+    mistyped = [
+        f"{name} is {state[name].dtype}, not {wanted[name].dtype}"
+        for name in wanted
+        if name in state and state[name].is_floating_point() != wanted[name].is_floating_point()
+    ]
+    faults = {
+        "missing": missing,
+        "not part of the model": extra,
+        "of another shape": misshapen,
+        "of another type": mistyped,
+    }
     found = [f"{len(names)} {sort} ({names[0]})" for sort, names in faults.items() if names]
     if found:
         raise InputError(
             f"{source}: does not fit this variant: {'; '.join(found)}; "
             "give the checkpoint of the variant that is configured"
         )
+    _refuse_not_finite({name: state[name] for name in wanted}, source, "give sound weights")
     model.load_state_dict({name: state[name] for name in wanted}, assign=True)
 
 
+def _refuse_not_finite(state: StateDict, source: str, advice: str) -> None:
+    bad = tensor_not_finite(state)
+    if bad is not None:
+        raise InputError(f"{source}: tensor {bad} holds NaN or infinity; {advice}")
+
+
 def write_encoder(folder: Path, family: str, config: BaseModel, model: nn.Module) -> None:
-    """`model.safetensors` and `config.json` of a model; the same model gives the same bytes."""
+    """`model.safetensors` and `config.json` of a model; the same model gives the same bytes.
+
+    Raises InputError, before anything is written, where a weight is not finite.
+    """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    _refuse_not_finite(state, str(folder / WEIGHTS_FILE), "lower the encoder's learning_rate")
     save_file(state, folder / WEIGHTS_FILE)
     write_json(folder / CONFIG_FILE, {"family": family, **config.model_dump()})
 
