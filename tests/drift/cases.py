@@ -57,8 +57,8 @@ VBPR: dict[str, Any] = {
     "missing": "mean", "scaling": "unit", "dimensions": 4, "regularisation": 0.5,
 }  # fmt: skip
 PRETRAINING: dict[str, Any] = TUNING | {
-    "kind": "pretrain-tiny", "revision": 1, "pairs": 40, "pairs_seed": 3, "epochs": 2,
-    "batch_size": 8, "augment": False,
+    "kind": "pretrain-tiny", "revision": 1, "pairs": 40, "pairs_seed": 3, "epochs": 3,
+    "batch_size": 8, "learning_rate": 1e-3, "augment": False,
 }  # fmt: skip
 
 
