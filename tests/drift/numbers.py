@@ -17,7 +17,7 @@ Numbers = dict[str, Any]  # floats are compared within a tolerance, all else exa
 
 RELATIVE = 2e-4  # of a loss, or of the largest number of a list
 OF_CHANGE = 5e-3  # of a tensor's change, in which Adam magnifies the rounding of small gradients
-SMALLEST_SHARE = 0.2  # of the median change: what moves less is compared as if it moved so much
+SMALLEST_SHARE = 0.5  # of the median change: what moves less is compared as if it moved so much
 DIRECTIONS = 3
 
 
