@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from lmm4rec.params import read_params
 from tests.drift.cases import CASES
-from tests.drift.golden import revisions
+from tests.drift.golden import golden_file, revisions
+from tests.drift.mutations import MUTATIONS, Mutation
 from tests.guards import GUARDED, UNGUARDED, guard_of
 
 ROOT = Path(__file__).parents[1]
@@ -58,3 +60,19 @@ def test_each_case_names_revisions_of_params_yaml(kind: str) -> None:
             for step in key.split("."):
                 here = here[step]
             assert isinstance(here, int), key
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: f"{one.path}: {one.old}")
+def test_what_a_mutation_changes_still_stands(mutation: Mutation) -> None:
+    """Once, so that it is clear what is changed; the case that is to notice is one."""
+    assert (ROOT / "lmm4rec" / mutation.path).read_text().count(mutation.old) == 1
+    assert mutation.case in CASES[mutation.kind]
+
+
+@pytest.mark.parametrize("kind", ["finetuning", "end2end", "pretraining"])
+def test_training_goes_somewhere(kind: str) -> None:
+    """An epoch 0 that is kept would say nothing of the weights."""
+    stored = json.loads(golden_file(kind).read_text())
+    assert stored.keys() == CASES[kind].keys()
+    for case, numbers in stored.items():
+        assert max(size for size, _ in numbers["weights"]["tensors"].values()) > 1e-4, case

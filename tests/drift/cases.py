@@ -56,9 +56,16 @@ VBPR: dict[str, Any] = {
     "learning_rate": 2e-2, "weight_decay": 0.01, "modalities": ["image", "text"],
     "missing": "mean", "scaling": "unit", "dimensions": 4, "regularisation": 0.5,
 }  # fmt: skip
+MMGCL: dict[str, Any] = {
+    "learning_rate": 2e-2, "weight_decay": 0.01, "modalities": ["image", "text"],
+    "missing": "mean", "scaling": "unit", "dimensions": 4, "layers": 2, "dropout": 0.3,
+    "mask_weights": {"image": 0.1, "text": 0.9, "fused": 0.1}, "temperature": 0.2,
+    "contrast_weight": 0.1,
+}  # fmt: skip
+RECOMMENDERS = {"vbpr": VBPR, "mmgcl": MMGCL}  # the second draws anew in each epoch
 PRETRAINING: dict[str, Any] = TUNING | {
-    "kind": "pretrain-tiny", "revision": 1, "pairs": 40, "pairs_seed": 3, "epochs": 2,
-    "batch_size": 8, "augment": False,
+    "kind": "pretrain-tiny", "revision": 1, "pairs": 40, "pairs_seed": 3, "epochs": 3,
+    "batch_size": 8, "learning_rate": 1e-3, "augment": False,
 }  # fmt: skip
 
 
@@ -93,17 +100,19 @@ def finetuning(family: str, tune: dict[str, Any], project: Path) -> Numbers:
     }
 
 
-def joint_training(family: str, tune: dict[str, Any], project: Path) -> Numbers:
+def joint_training(
+    family: str, tune: dict[str, Any], project: Path, recommender: str = "vbpr"
+) -> Numbers:
     """Curve, history and vectors, and how far each tensor of the encoder went."""
     own = RATES | CALMER_RATES.get(family, {}) | {"tune": tune}
     params = {
         "encoders": {"small": {"revision": 1, "end2end": own}},
         "end2end": PROTOCOL,
-        "recommenders": {"vbpr": VBPR},
+        "recommenders": RECOMMENDERS,
     }
     write_project(project, params)
     before = save_weights(drawn(family), project)
-    names = ("--recommender", "vbpr", "--seed", "1", "--micro-batch", "16")
+    names = ("--recommender", recommender, "--seed", "1", "--micro-batch", "16")
     run_on_catalogue(
         project, "end2end", *names, "--vectors", "data/vectors", "--curve", "curve.csv"
     )
@@ -123,7 +132,7 @@ def pretraining(family: str, project: Path) -> Numbers:
     section = PRETRAINING | {"family": family}
     write_params(project, {"encoders": {"small": {"revision": 1, "weights": section}}})
     options = ("--encoder", "small", "--device", "cpu", "--workers", "0")
-    run_stage(project, "weights", *options, "--output", str(OUTPUT))
+    run_stage(project, "weights", *options, "--output", str(OUTPUT), "--record", "record.json")
     pairs = captioned_pictures(section["pairs"], section["pairs_seed"])
     torch.manual_seed(section["seed"])
     start = encoder_class(family, "test").tiny([caption for _, caption in pairs]).state_dict()
@@ -156,6 +165,7 @@ CASES: dict[str, dict[str, Case]] = {
     "end2end": {
         **_of_all(joint_training, ALL),
         "unimodal-lora": partial(joint_training, "unimodal", LORA),
+        "vlmo-mmgcl": partial(joint_training, "vlmo", ALL, recommender="mmgcl"),
     },
     "pretraining": _of_all(pretraining),
     "conversion": CONVERSIONS,

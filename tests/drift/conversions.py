@@ -90,7 +90,7 @@ def converted(publish: Callable[[Path], dict[str, Any]], project: Path) -> Numbe
     write_params(project, {"encoders": {"small": {"revision": 1, "weights": section}}})
     with _small_variants():
         options = ("--encoder", "small", "--output", "out", "--device", "cpu", "--workers", "0")
-        run_stage(project, "weights", *options)
+        run_stage(project, "weights", *options, "--record", "record.json")
     encoder = load_encoder(project / "out")
     rng = np.random.default_rng(3)
     pixels = torch.stack([encoder.image_transform(picture(rng, kind)) for kind in (0, 1)])

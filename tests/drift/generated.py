@@ -25,6 +25,7 @@ SOURCE: dict[str, Any] = {
     "interactions_per_user": 9.0, "both_weight": 1.2, "picture_weight": 1.6, "text_weight": 1.6,
     "hidden_weight": 0.5, "popularity_weight": 0.5, "missing_share": 0.1,
 }  # fmt: skip
+SMALL = ("--dataset", "small", "--output", "raw", "--record", "record.json")
 N_CAPTIONS = 40
 CELLS = 4  # of each side, in which a picture's colours are summed up
 
@@ -32,7 +33,7 @@ CELLS = 4  # of each side, in which a picture's colours are summed up
 def catalogue(project: Path) -> Numbers:
     """Reviews and metadata to the letter; pictures by their colours."""
     write_params(project, {"datasets": {"small": {"source": SOURCE}}})
-    run_stage(project, "download", "--dataset", "small", "--output", "raw")
+    run_stage(project, "download", *SMALL)
     raw = project / "raw"
     texts = {name: _sum(gzip.decompress((raw / name).read_bytes())) for name in (REVIEWS, METADATA)}
     with zipfile.ZipFile(raw / "images.zip") as archive:
@@ -81,7 +82,7 @@ def files(project: Path) -> Numbers:
 def _downloaded(project: Path, source: dict[str, Any], mirror: Path | None = None) -> Numbers:
     """Each file that lies in the raw folder then, but for the section itself; archives unpacked."""
     write_params(project, {"datasets": {"small": {"source": {"revision": 1, **source}}}})
-    run_stage(project, "download", "--dataset", "small", "--output", "raw", mirror=mirror)
+    run_stage(project, "download", *SMALL, mirror=mirror)
     found = {}
     for path in sorted((project / "raw").iterdir()):
         if path.suffix == ".zip":

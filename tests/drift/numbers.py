@@ -17,7 +17,7 @@ Numbers = dict[str, Any]  # floats are compared within a tolerance, all else exa
 
 RELATIVE = 2e-4  # of a loss, or of the largest number of a list
 OF_CHANGE = 5e-3  # of a tensor's change, in which Adam magnifies the rounding of small gradients
-SMALLEST_SHARE = 0.1  # of the largest change: what moves less is compared as if it moved so much
+SMALLEST_SHARE = 0.5  # of the median change: what moves less is compared as if it moved so much
 DIRECTIONS = 3
 
 
@@ -34,6 +34,8 @@ def change(before: dict[str, Tensor] | None, after: dict[str, Tensor]) -> Number
     """
     found = {}
     for name, value in sorted(after.items()):
+        if not value.is_floating_point():
+            continue  # counters and tables of positions
         moved = value.double() - (0 if before is None else before[name].double())
         flat = moved.numpy().reshape(-1)
         rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -77,10 +79,10 @@ def differences(found: Any, stored: Any, where: str = "") -> list[str]:
 
 
 def _moved_tensors(found: Numbers, stored: Numbers, where: str) -> list[str]:
-    largest = max(size for size, _ in stored.values())
+    usual = float(np.median([size for size, _ in stored.values() if size] or [0]))
     lines = []
     for name, (size, along) in stored.items():
-        allowed = OF_CHANGE * max(size, SMALLEST_SHARE * largest)
+        allowed = OF_CHANGE * max(size, SMALLEST_SHARE * usual)
         worst = max(abs(found[name][0] - size), abs(found[name][1] - along))
         if worst > allowed:
             lines.append(f"{where}.{name}: off by {worst / max(size, 1e-12):.2g} of its change")
