@@ -9,6 +9,7 @@ through as it is, traceback and all.
 from __future__ import annotations
 
 import pickle
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -30,7 +31,8 @@ DAMAGE = (
 )  # fmt: skip
 # torch's readers run through a pickle's operations one by one, and each may fail in its own way.
 TORCH_DAMAGE = (
-    pickle.UnpicklingError, RuntimeError, KeyError, IndexError, AttributeError, AssertionError,
+    pickle.UnpicklingError, struct.error, RuntimeError, KeyError, IndexError, AttributeError,
+    AssertionError,
 )  # fmt: skip
 
 

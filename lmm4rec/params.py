@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 from lmm4rec.doors import reading
 from lmm4rec.errors import InputError, did_you_mean
 
-_DEEPEST = 100  # brackets within brackets
+_DEEPEST = 100  # lists within lists
 _MEND = "mend the line it names, and quote values that hold a colon"
 
 
@@ -72,7 +72,7 @@ def read_params(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=1)  # a stage asks for several sections of one file
 def _parsed(text: str, path: Path) -> Any:
     if _depth(text) > _DEEPEST:
-        raise InputError(f"{path}: brackets open more than {_DEEPEST} deep; close them")
+        raise InputError(f"{path}: lists or brackets open more than {_DEEPEST} deep; close them")
     try:
         with reading(path, "valid YAML", _MEND, (AttributeError, KeyError, IndexError)):
             return YAML(typ="safe").load(text)
@@ -82,9 +82,13 @@ def _parsed(text: str, path: Path) -> Any:
 
 
 def _depth(text: str) -> int:
-    """How many brackets are open at most; the parser's time grows with its square."""
+    """How many lists or keys are open at most: in brackets, or begun on one line as `- - -`.
+
+    The parser's time grows with the square of the one, and its stack overflows over the other.
+    """
     changes = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
-    return max(accumulate(changes), default=0)
+    begun = (len(run.split()) for run in re.findall(r"(?m)^(?:[ \t]*[-?:][ \t])+", text))
+    return max(max(accumulate(changes), default=0), max(begun, default=0))
 
 
 def read_section(path: Path, key: str, model: type[AnySection]) -> AnySection:

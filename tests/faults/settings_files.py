@@ -81,7 +81,8 @@ def read_sections(folder: Path, case: str) -> None:
     path = folder / "params.yaml"
     path.write_bytes(case.encode("utf-8", "surrogatepass"))
     for key, model in MODELS.items():
-        read_section(path, key, model)
+        with suppress(InputError):
+            read_section(path, key, model)
 
 
 HOSTS = ["h", "[::1", "[::1]", "h:99999999", "h:x", "u:p@h", "", "\u2100", "h\\h", "1" * 300]
