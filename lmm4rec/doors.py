@@ -10,30 +10,38 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
 from pathlib import Path
 from types import TracebackType
 
-import pyarrow as pa
-from safetensors import SafetensorError
-
 from lmm4rec.errors import InputError
 
 _LONGEST_REASON = 120  # characters
 
-# What the readers of the formats raise over bytes that are not as promised: zip and gzip, Parquet
-# and CSV (pyarrow), .npy (NumPy reads a header of Python literals), safetensors, JSON and text.
-DAMAGE = (
-    zlib.error, EOFError, zipfile.BadZipFile, pa.ArrowException, SafetensorError, ValueError,
-    OverflowError, SyntaxError, tokenize.TokenError, TypeError, RecursionError,
+# What the readers of the formats raise over bytes that are not as promised: zip and gzip, .npy
+# (NumPy reads a header of Python literals), JSON and text.
+_DAMAGE = (
+    zlib.error, EOFError, zipfile.BadZipFile, ValueError, OverflowError, SyntaxError,
+    tokenize.TokenError, TypeError, RecursionError,
 )  # fmt: skip
+# Parquet and CSV (pyarrow), and safetensors, have errors of their own; what is not imported raised
+# none, and need not be: importing pyarrow takes a third of a second.
+_LIBRARIES = {"pyarrow": "ArrowException", "safetensors": "SafetensorError"}
 # torch's readers run through a pickle's operations one by one, and each may fail in its own way.
 TORCH_DAMAGE = (
     pickle.UnpicklingError, struct.error, RuntimeError, KeyError, IndexError, AttributeError,
     AssertionError,
 )  # fmt: skip
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """The errors by which the libraries that are in use say that a file is not as promised."""
+    in_use = {name: sys.modules[name] for name in _LIBRARIES if name in sys.modules}
+    theirs: list[type[Exception]] = [getattr(one, _LIBRARIES[name]) for name, one in in_use.items()]
+    return (*_DAMAGE, *theirs)
 
 
 def made_by(stage: str) -> str:
@@ -75,7 +83,7 @@ class reading:
             return f"cannot be read ({error.strerror})"
         if isinstance(error, MemoryError):
             return f"not {self._what} that fits into memory"
-        if isinstance(error, (OSError, *DAMAGE, *self._also)):
+        if isinstance(error, (OSError, *damage(), *self._also)):
             return f"not {self._what} ({shortened(error)})"
         return None
 

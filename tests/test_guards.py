@@ -17,7 +17,11 @@ from tests.guards import GUARDED, UNGUARDED, guard_of
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("lmm4rec/encoders", "lmm4rec/end2end", "lmm4rec/features", "lmm4rec/catalogue/sources")
-OF_CHEAP_STAGES = {"lmm4rec/features/controls.py", "lmm4rec/features/imported_features.py"}
+OF_CHEAP_STAGES = {
+    "lmm4rec/catalogue/sources/values.py",
+    "lmm4rec/features/controls.py",
+    "lmm4rec/features/imported_features.py",
+}
 
 
 @pytest.mark.parametrize("path", GUARDED)

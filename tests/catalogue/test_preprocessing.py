@@ -51,6 +51,7 @@ class Listed(Source):
     """A source that has its tables in hand."""
 
     kind: Literal["listed"] = "listed"
+    revision: int = 1
 
     def download(self, folder: Path, scratch: Path) -> None:
         raise AssertionError

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lmm4rec.doors import DAMAGE, TORCH_DAMAGE, reading, shortened
+from lmm4rec.doors import TORCH_DAMAGE, damage, reading, shortened
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json, write_json
 from lmm4rec.params import check_section
@@ -82,11 +82,12 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    expected = (*damage(), *TORCH_DAMAGE, OSError, MemoryError)
     try:
         # the open file: by a path's name torch would choose safetensors for .safetensors
         with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (*DAMAGE, *TORCH_DAMAGE, OSError, MemoryError) as error:
+    except expected as error:
         if "TorchScript" in str(error):
             raise InputError(
                 f"{path}: a TorchScript archive (OpenAI's CLIP files are), not a state dict; "
