@@ -82,7 +82,7 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
-    expected = (*damage(), *TORCH_DAMAGE, OSError, MemoryError)
+    expected: tuple[type[BaseException], ...] = (*damage(), *TORCH_DAMAGE, OSError, MemoryError)
     try:
         # the open file: by a path's name torch would choose safetensors for .safetensors
         with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
