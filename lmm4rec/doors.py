@@ -46,7 +46,10 @@ def damage() -> tuple[type[Exception], ...]:
 
 def made_by(stage: str) -> str:
     """What to do about a file that a stage writes and that is absent or damaged."""
-    return f"run stage {stage} again, or `dvc pull` its output"
+    return (
+        f"run stage {stage} again, or `dvc pull` its output (`python -m stages.doctor` says "
+        "whether what is cached of it is damaged)"
+    )
 
 
 class reading:

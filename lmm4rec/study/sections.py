@@ -13,6 +13,7 @@ from typing import Any
 
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.params import Revision, Section, check_section, find, read_params
+from lmm4rec.study.models import checked
 from lmm4rec.study.run import Run
 
 LIBRARY = Path(__file__).parents[1]
@@ -82,17 +83,13 @@ def _check(run: Run, path: Path) -> None:
 
 
 def _check_catalogues(run: Run, path: Path) -> None:
-    from lmm4rec.catalogue.picture_collection import ImagesParams
-    from lmm4rec.catalogue.preprocessing import PreprocessParams
-    from lmm4rec.catalogue.sources import read_source
-
     content = read_params(path)
     for name in run.datasets:
         key = f"datasets.{name}"
-        parts = check_section(find(content, key, path), _DatasetParts, key, path)
-        source = read_source(path, name)
-        preprocess = check_section(parts.preprocess, PreprocessParams, f"{key}.preprocess", path)
-        check_section(parts.images, ImagesParams, f"{key}.images", path)
+        check_section(find(content, key, path), _DatasetParts, key, path)
+        source = checked(path, f"{key}.source")
+        preprocess = checked(path, f"{key}.preprocess")
+        checked(path, f"{key}.images")
         if preprocess.split == "given" and not source.brings_split:
             raise InputError(
                 f"{path}: {key}.preprocess.split is given, but {key}.source brings no split; "
@@ -106,52 +103,34 @@ def _check_catalogues(run: Run, path: Path) -> None:
 
 
 def _check_features_and_evaluation(run: Run, path: Path) -> None:
-    from lmm4rec.evaluation.evaluation import EvaluationConfig
-    from lmm4rec.features.controls import CONTROLS, ControlConfig
-    from lmm4rec.features.imported_features import ImportConfig
+    from lmm4rec.features.controls import CONTROLS
 
-    content = read_params(path)
     for name in run.imported:
-        key = f"imports.{name}"
-        check_section(find(content, key, path), ImportConfig, key, path)
+        checked(path, f"imports.{name}")
     for name in run.controls:
         key = f"controls.{name}"
         if name not in CONTROLS:
             raise InputError(
                 f"{path}: {key} is no control that can be made; {did_you_mean(name, CONTROLS)}"
             )
-        check_section(find(content, key, path), ControlConfig, key, path)
-    check_section(find(content, "evaluation", path), EvaluationConfig, "evaluation", path)
+        checked(path, key)
+    checked(path, "evaluation")
 
 
 def _check_encoders(run: Run, path: Path) -> None:
-    if not run.encoders:
-        return
-    from lmm4rec.encoders.files.weights import read_weights
-    from lmm4rec.encoders.tuning.tuning import TuningConfig
-    from lmm4rec.end2end.config import EncoderTrainingConfig
-    from lmm4rec.features.extraction import ExtractConfig
-
     content = read_params(path)
     for name in run.encoders:
         key = f"encoders.{name}"
-        parts = check_section(find(content, key, path), _EncoderParts, key, path)
-        read_weights(path, name)
-        check_section(parts.extract, ExtractConfig, f"{key}.extract", path)
-        check_section(parts.finetune, TuningConfig, f"{key}.finetune", path)
+        check_section(find(content, key, path), _EncoderParts, key, path)
+        for part in ("weights", "extract", "finetune"):
+            checked(path, f"{key}.{part}")
         if name in run.end2end:
-            check_section(parts.end2end, EncoderTrainingConfig, f"{key}.end2end", path)
+            checked(path, f"{key}.end2end")
 
 
 def _check_training(run: Run, path: Path) -> None:
-    from lmm4rec.end2end.config import EndToEndConfig
-    from lmm4rec.recommenders import recommender_class
-    from lmm4rec.training.training import TrainingConfig
-
-    content = read_params(path)
-    check_section(find(content, "training", path), TrainingConfig, "training", path)
+    checked(path, "training")
     if run.end2end:
-        check_section(find(content, "end2end", path), EndToEndConfig, "end2end", path)
+        checked(path, "end2end")
     for name in _recommenders(run):
-        key = f"recommenders.{name}"
-        check_section(find(content, key, path), recommender_class(name).Config, key, path)
+        checked(path, f"recommenders.{name}")

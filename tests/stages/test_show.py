@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 
 from lmm4rec.params import find, read_params
+from lmm4rec.study import models
 from stages import show
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,6 @@ def test_every_section_that_a_stage_reads_is_known_here() -> None:
         for key in re.findall(r'read_section\(PARAMS, f?"([^"]+)"', path.read_text())
     }
     assert len(read) >= 10
-    known = {*show.MODELS, *show.READERS, "recommenders.*"}
+    known = {*models.MODELS, *models.READERS, "recommenders.*"}
     covered = {key for key in read if any(f"{key}.".startswith(f"{one}.") for one in known)}
     assert read - covered == {"controls.*"}  # each of the two by its name
