@@ -100,7 +100,7 @@ ADDRESSES = st.one_of(
 
 def read_address(folder: Path, case: str) -> None:
     (folder / "mirror").mkdir(exist_ok=True)
-    (folder / "mirror" / "x.gz").write_bytes(b"content")
+    (folder / "mirror" / "file").write_bytes(b"content")
     with mock.patch.dict(os.environ, {MIRROR_VARIABLE: str(folder / "mirror")}):
         fetch(case, folder / "here" / "file")
     assert (folder / "here" / "file").read_bytes() == b"content"

@@ -206,6 +206,7 @@ ID_COLUMNS: dict[str, tuple[Any, str | list[str | None]]] = {
     "huge floats": (pa.array([1e300, 2.0]), "holds numbers that floats do not hold exactly"),
     "whole numbers": (pa.array([7, 8]), ["7", "8"]),
     "whole numbers with gaps": (pa.array([7.0, float("nan")]), ["7", None]),
+    "short floats": (pa.array([7.0, None], pa.float16()), ["7", None]),
     "infinity": (pa.array([7.0, float("inf")]), ["7", None]),
     "categories of texts": (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
 }

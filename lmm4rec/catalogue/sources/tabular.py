@@ -145,6 +145,7 @@ def _as_ids(
     """The texts, null where a number is missing; InputError for what nobody takes for an id."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind):  # whole numbers with gaps, as pandas keeps them
+        column = column.cast(pa.float64())
         there = pc.is_finite(column)
         if not pc.all(pc.equal(pc.trunc(column), column).filter(there), min_count=0).as_py():
             raise _no_ids(path, name, "numbers with fractions")
