@@ -47,6 +47,7 @@ RATES: dict[str, Any] = {
 # Batch norms of six pictures magnify rounding at higher rates; with this seed the best epoch is not
 # the last.
 CALMER_TUNING: dict[str, dict[str, Any]] = {"unimodal": {"learning_rate": 1e-3, "seed": 4}}
+CALMER_PRETRAINING: dict[str, dict[str, Any]] = {"unimodal": {"learning_rate": 3e-4}}
 CALMER_RATES: dict[str, dict[str, Any]] = {"unimodal": {"learning_rate": 5e-4}}
 PROTOCOL: dict[str, Any] = {
     "revision": 1, "batch_size": 48, "maximum_epochs": 7, "patience": 2, "validate_every": 1,
@@ -129,7 +130,7 @@ def joint_training(
 
 def pretraining(family: str, project: Path) -> Numbers:
     """Where a tiny encoder began, and how far each tensor went on captioned pictures."""
-    section = PRETRAINING | {"family": family}
+    section = PRETRAINING | CALMER_PRETRAINING.get(family, {}) | {"family": family}
     write_params(project, {"encoders": {"small": {"revision": 1, "weights": section}}})
     options = ("--encoder", "small", "--device", "cpu", "--workers", "0")
     run_stage(project, "weights", *options, "--output", str(OUTPUT), "--record", "record.json")
