@@ -14,7 +14,7 @@ run: install  ## install what is missing, then the whole study on the demo
 # One worker a core, each with one thread; a file's tests stay together and the pipeline's own, which
 # take longest, begin first.
 test: install lint  ## lint, then every test
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## ruff and mypy, strict on the library
 	$(BIN)/ruff check .

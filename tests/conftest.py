@@ -1,8 +1,7 @@
 """What holds for all tests: their order, what guards say, and whom they may ask.
 
-A worker takes a file at a time (`make test`, `--dist loadgroup`), and the tests that share the
-small demo as one. The pipeline's begin first, for they take longest: begun last, they would keep
-one worker busy while the others have nothing left to do.
+The tests that run DVC begin first. They take longest, and a worker takes a file at a time (`make
+test`): begun last, that file would keep one worker busy while the others have nothing left to do.
 """
 
 from __future__ import annotations
@@ -21,13 +20,8 @@ REVISIONS = dict(guard.rstrip(")").split(" (raise ") for guard in GUARDED.values
 os.environ["LMM4REC_OWN_NETWORK"] = "127.0.0.1"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # of pytest-xdist
-        for item in items:
-            folder = item.path.parent
-            shared = item.get_closest_marker("pipeline") and folder.name == "pipeline"
-            item.add_marker(pytest.mark.xdist_group(folder.name if shared else item.path.stem))
         items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
 
 
