@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -241,3 +242,35 @@ def test_another_part_than_the_missing_one_is_not_joined(tmp_path: Path) -> None
     with dripping(head + b"\r\ndef", b"") as host, refused:
         fetch(f"http://{host}/f.gz", tmp_path / "f.gz", attempts=1)
     assert (tmp_path / "f.gz.part").read_bytes() == b"abc"
+
+
+def test_pauses_grow_until_the_longest(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(downloads, "time", SimpleNamespace(sleep=slept.append))  # not the watch's
+    server.answers["/raw/file.gz"] = [503] * 7
+    fetch(server.address("/raw/file.gz"), tmp_path / "f.gz", attempts=8, pause_seconds=3.0)
+    longest = downloads._LONGEST_PAUSE_SECONDS
+    assert slept == [min(3.0 * 2**n, longest) for n in range(7)] and slept[-1] == longest
+
+
+@pytest.mark.parametrize(
+    ("headers", "remembered"),
+    [
+        ({"ETag": '"a1"', "Last-Modified": "Mon"}, '"a1"'),
+        ({"ETag": 'W/"a1"', "Last-Modified": "Mon"}, "Mon"),  # a weak tag allows other bytes
+        ({"ETag": 'W/"a1"'}, None),
+        ({"Last-Modified": "Mon"}, "Mon"),
+        ({}, None),
+    ],
+)
+def test_only_what_names_the_very_bytes_lets_a_download_go_on(
+    tmp_path: Path, headers: dict[str, str], remembered: str | None
+) -> None:
+    response = requests.Response()
+    response.headers.update(headers)
+    path = tmp_path / "validator"
+    path.write_text("of an earlier answer")
+    downloads._remember_validator(response, path)
+    assert (path.read_text() if path.exists() else None) == remembered

@@ -170,11 +170,11 @@ PACKED = {
 }
 
 
-@pytest.mark.parametrize(("encoding", "packed"), PACKED.items())
+@pytest.mark.parametrize("encoding", PACKED)
 def test_packed_answers_are_unpacked(
-    encoding: str, packed: bytes, server: LocalServer, read: PictureSource
+    encoding: str, server: LocalServer, read: PictureSource
 ) -> None:
-    server.files["/a.jpg"], server.encodings["/a.jpg"] = packed, encoding
+    server.files["/a.jpg"], server.encodings["/a.jpg"] = PACKED[encoding], encoding
     assert read(server.address("/a.jpg")) == b"picture"
 
 
