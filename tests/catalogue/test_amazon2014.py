@@ -200,6 +200,7 @@ def test_files_whose_addresses_end_alike_are_two(
         server.files = {reviews: contents["reviews"], metadata: contents["metadata"]}
         source = Amazon2014Source(
             kind="amazon2014",
+            revision=1,
             reviews=RemoteFile(url=server.address(reviews), sha256=None),
             metadata=RemoteFile(url=server.address(metadata), sha256=None),
         )

@@ -87,7 +87,7 @@ def checkpoint(family: str, folder: Path, weights: bytes | None, tokenizer: byte
     (folder / "weights.pt").write_bytes(weights or b"")
     source = {"url": None, "sha256": None}
     section = CheckpointWeights(
-        kind="checkpoint", family=family, variant="base", image_pixels=224,  # type: ignore[arg-type]
+        kind="checkpoint", revision=1, family=family, variant="base", image_pixels=224,  # type: ignore[arg-type]
         weights=FileSource(path=str(folder / "weights.pt"), **source),
         tokenizer=FileSource(path=str(file), **source),
     )  # fmt: skip

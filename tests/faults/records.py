@@ -35,6 +35,7 @@ from tests.faults.values import (
     mostly,
 )
 
+IDS_OF = ("user_id", "item_id")
 WANTED = ("i1", "i2", "007", "a\0b")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -203,9 +204,7 @@ def read_csv(folder: Path, case: list[list[str]]) -> None:
         if len(row) == 4 and is_number_below(row[2], 3.4e38) and is_number_below(row[3], 2.0**63)
     ]
     ids = [(row[0] or None, row[1] or None) for row in good]
-    assert (
-        list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id")), strict=True)) == ids
-    )
+    assert list(zip(*(table[name].to_pylist() for name in IDS_OF), strict=True)) == ids
     assert reading.counts["unparsable_lines"] == len(rows) - len(good)
 
 
@@ -223,18 +222,14 @@ def read_mapping(folder: Path, case: list[Any]) -> None:
     files = {"format": "split-mappings", **{name: f"{name}.json" for name in names}}
     source = check_section({**SOURCE, "interactions": files}, FilesSource, "s", Path("p"))
     found = source.read_interactions(folder, forgiving())
-    expected = [(user, str(item)) for one in case for user, taken in one.items() for item in taken]
-    assert (
-        list(zip(found["user_id"].to_pylist(), found["item_id"].to_pylist(), strict=True))
-        == expected
-    )
-    if not all(is_text(user) and user for one in case for user in one if one[user]):
-        raise AssertionError("a broken user passed")
+    read = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    expected = [(user, str(item)) for one in read for user, taken in one.items() for item in taken]
+    assert list(zip(*(found[name].to_pylist() for name in IDS_OF), strict=True)) == expected
+    assert all(is_text(name) and name for pair in expected for name in pair)
 
 
-MAPPED = st.dictionaries(
-    WORDS | BROKEN, mostly(st.lists(WORDS | st.integers()), st.lists(ANYTHING))
-)
+TAKEN = mostly(st.lists(WORDS.filter(bool) | st.integers()), st.lists(ANYTHING))
+MAPPED = st.dictionaries(mostly(WORDS.filter(bool), BROKEN | WORDS), TAKEN)
 READERS = {
     "JSON lines": Reader(lines(REVIEWS, spelled_as_json), read_review_lines),
     "literals": Reader(lines(ITEMS, spelled_as_literal), read_item_lines),
