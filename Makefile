@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint install clean
+.PHONY: run test slow lint install clean
 
 # Stages at once; with JOBS=1 one after the other, as `dvc repro` runs them.
 JOBS ?= 2
@@ -13,8 +13,11 @@ run: install  ## install what is missing, then the whole study on the demo
 
 # One worker a core, each with one thread; a file's tests stay together and the pipeline's own, which
 # take longest, begin first.
-test: install lint  ## lint, then every test
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: install lint  ## lint, then every test but the slow ones
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+
+slow: install  ## the tests that take minutes each; .ci/run runs them too
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 lint: install  ## ruff and mypy, strict on the library
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.chaos import Project, chaos
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.slow
 
 
 def test_killed_at_random_moments_then_run_to_its_end(tmp_path: Path) -> None:
