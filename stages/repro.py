@@ -14,17 +14,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
 from lmm4rec.errors import InputError
 from lmm4rec.params import read_params
-from stages.running.command import LOCKS, PARAMS, stage
+from stages.running.command import LOCKS, PARAMS, SCRATCH, stage
 from stages.running.holding import Held, hold
 from stages.running.plan import Plan, read_pipeline
 from stages.running.runner import Runner, runner_of
 
 SECONDS_BETWEEN_TRIES = 1.0
+# What dvc.yaml tells stage check to look at.
+FEATURES, RECORDS = Path("data/features"), Path("data/sources")
 
 
 @stage
@@ -48,7 +51,7 @@ def main(
     jobs = jobs or len(gpus) or 2
     if gpus and jobs > len(gpus):
         raise InputError(f"--jobs {jobs} with {len(gpus)} devices; name as many devices as jobs")
-    _check_params()
+    _check_params(whole=dry)
     if dry:
         with read_pipeline(targets) as pipeline:
             _print(pipeline.plan(pull=pull, first_is_done=False))
@@ -64,12 +67,23 @@ def main(
         click.echo(f"{plan.total} stages are up to date")
 
 
-def _check_params() -> None:
-    """The names under `run`, in our words: DVC's would be those of its parser."""
-    if PARAMS.exists() and "run" in read_params(PARAMS):
+def _check_params(*, whole: bool) -> None:
+    """The names under `run`, in our words: DVC's would be those of its parser.
+
+    `whole`: all that stage check looks at. A dry run does not come to it, and would plan stages
+    that cannot be.
+    """
+    if not PARAMS.exists() or "run" not in read_params(PARAMS):
+        return
+    if not whole:
         from lmm4rec.study.run import read_run
 
         read_run(PARAMS)
+        return
+    from lmm4rec.study.check import check_local_files, check_study, standing_features
+
+    run = check_study(PARAMS, SCRATCH, standing_features(FEATURES))
+    check_local_files(run, PARAMS, RECORDS, SCRATCH)
 
 
 def _read_plan(targets: tuple[str, ...], runner: Runner, *, pull: bool) -> Plan:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lmm4rec.params import read_params
 from tests.stages.stub_project import colleague_of, commit, dry, project_in, ran, repro, run
+from tests.study.studies import study
 
 PIPELINE = """
 stages:
@@ -160,3 +164,30 @@ def test_a_folder_of_several_stages_and_a_file_of_one(tmp_path: Path) -> None:
     done = repro(other, "--pull")
     assert done.returncode == 0 and ran(done.stdout) == ["report"], done.stdout + done.stderr
     assert (other / "report").read_text() == "raw\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recommenders.vbpr.dimension": 8}, "dimension is not a parameter; did you mean"),
+        ({"run.features": ["clip-tny"]}, "'clip-tny' is made by nothing under `run`"),
+        ({"datasets.demo.preprocess.core": "three"}, "datasets.demo.preprocess.core should be"),
+    ],
+)
+def test_what_check_would_refuse_is_refused(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    """A dry run does not come to stage check, and would plan stages that cannot be."""
+    folder = project_in(tmp_path, PIPELINE)
+    path = study(folder)
+    content = read_params(path)
+    for key, value in changes.items():
+        *above, last = key.split(".")
+        section = content
+        for step in above:
+            section = section[step]
+        section[last] = value
+    path.write_text(json.dumps(content))
+    done = repro(folder, "--dry")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("Error: params.yaml: ") and said in done.stderr
