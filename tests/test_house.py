@@ -31,9 +31,6 @@ ROOMS = (
 )
 """The top rooms of lmm4rec: each imports of itself and of those before it alone."""
 
-TOO_LONG_FOR_NOW: set[str] = set()
-"""Known to be too long; an entry that is no longer needed fails, so that it goes."""
-
 
 @cache
 def parsed() -> dict[str, tuple[str, ast.Module]]:
@@ -94,11 +91,7 @@ def too_long() -> set[str]:
 
 
 def test_no_file_and_no_function_is_too_long() -> None:
-    assert too_long() - TOO_LONG_FOR_NOW == set()
-
-
-def test_exceptions_that_are_not_needed_go() -> None:
-    assert TOO_LONG_FOR_NOW - too_long() == set()
+    assert too_long() == set()
 
 
 def test_no_room_is_overfull() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from lmm4rec.params import read_params
-from tests.stages.stub_project import colleague_of, commit, dry, project_in, ran, repro, run
+from stages import repro as stages_repro
+from tests.stages.stub_project import ROOT, colleague_of, commit, dry, project_in, ran, repro, run
 from tests.study.studies import study
 
 PIPELINE = """
@@ -191,3 +194,10 @@ def test_what_check_would_refuse_is_refused(
     done = repro(folder, "--dry")
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("Error: params.yaml: ") and said in done.stderr
+
+
+def test_a_dry_run_looks_where_dvc_yaml_lets_check_look() -> None:
+    words = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]["check"]["cmd"].split()
+    said = dict(pairwise(words))
+    assert said["--features"] == str(stages_repro.FEATURES)
+    assert said["--records"] == str(stages_repro.RECORDS)
