@@ -5,7 +5,7 @@ that record. Sizes and times are looked at first, and a sum is taken only where 
 those at which the file had the sum that is known. What is known of a machine's files stays in a
 folder of this machine; the record itself holds nothing of it and may travel.
 
-Of a folder, the files directly in it that are not hidden count.
+Of a folder, the files directly in it that are not hidden count; of `**`, those of all depths.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from lmm4rec.params import Section, check_section
 # What a section reads: a file or folder as params.yaml calls it -> names in it, "." for itself.
 LocalFiles = Mapping[str, tuple[str, ...]]
 State = dict[str, int | str]  # of a file: bytes, sha256; of a folder the number of its files too
+DEEP = "**"
+UNSAID_REVISION = 1  # of a section that says none
 _SETTLED_NANOSECONDS = 2_000_000_000  # within one tick of a clock a file may change unnoticed
 
 log = logging.getLogger(__name__)
@@ -163,10 +165,29 @@ class LocalRecord:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path | os.DirEntry[str]]]:
-    if path.is_file():
+    if path.name == DEEP:
+        yield from _deep_files(path.parent, path.parent, set())
+    elif path.is_file():
         yield path.name, path
     else:
         yield from ((entry.name, entry) for entry in visible_files(path))
+
+
+def _deep_files(
+    root: Path, folder: Path, seen: set[str]
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files of all depths by their paths below `root`; hidden files and folders are left out."""
+    real = os.path.realpath(folder)
+    if real in seen or not folder.is_dir():  # a link that leads back
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        shown = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in shown:
+        if entry.is_dir():
+            yield from _deep_files(root, Path(entry), seen)
+        elif entry.is_file():
+            yield Path(entry).relative_to(root).as_posix(), entry
 
 
 def _state(path: Path, found: Mapping[str, _Known], *, is_folder: bool) -> State:
@@ -183,6 +204,7 @@ def _difference(
     path: Path, recorded: State, known: Mapping[str, _Known], now: Mapping[str, _Known]
 ) -> str:
     """What is other than recorded: the first file that is, where this machine remembers each."""
+    path = path.parent if path.name == DEEP else path
     if "files" not in recorded:
         return f"{path}: {'was changed' if now else 'was removed'}"
     if _state(path, known, is_folder=True) != recorded:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.running.command import PARAMS, SCRATCH, output_path, stage
+from stages.running.command import PARAMS, SALT, SCRATCH, output_path, stage
 
 
 @stage
@@ -24,7 +24,7 @@ def main(dataset: str, output: Path, record: Path) -> None:
     scratch = scratch_folder(SCRATCH, "download", section)  # unfinished downloads outlive a kill
     local = LocalRecord(f"datasets.{dataset}.source", record, SCRATCH)
     with local.kept(source.revision, source.local_files()), whole_folder(output) as folder:
-        source.download(folder, scratch)
+        source.download(folder, scratch, SALT)
         write_json(folder / SOURCE_FILE, section)
     shutil.rmtree(scratch)
 

@@ -14,16 +14,17 @@ from stages.running.command import PARAMS, existing_folder, output_path, stage
 def main(dataset: str, raw: Path, output: Path) -> None:
     import logging
 
+    from lmm4rec.catalogue.describing import corpus_lines
     from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
-    from lmm4rec.catalogue.sources import open_source
+    from lmm4rec.catalogue.sources.raw import open_raw
     from lmm4rec.folders import whole_folder
     from lmm4rec.params import read_section
 
     params = read_section(PARAMS, f"datasets.{dataset}.preprocess", PreprocessParams)
     with whole_folder(output) as folder:
-        about = write_corpus(open_source(raw), raw, folder, params)
-    for name in ("users", "items", "interactions", "interactions_by_split", "cleaning"):
-        logging.info("%s: %s", name.replace("_", " "), about[name])
+        about = write_corpus(open_raw(raw), folder, params)
+    for line in corpus_lines(about, dataset):
+        logging.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -72,3 +72,21 @@ def _hold_out_last(users: Codes, order: Codes, larger_half: int) -> Codes:
     splits[order[from_end < held_out[sorted_users]]] = VALIDATION
     splits[order[from_end < test[sorted_users]]] = TEST
     return splits
+
+
+def draw_validation(
+    users: Codes, items: Codes, is_train: NDArray[np.bool_], seed: int
+) -> NDArray[np.bool_]:
+    """One training row of every user who has `FEWEST_TO_SPLIT` of them or more, drawn evenly: [n].
+
+    For ready splits that have no validation part.
+    """
+    drawn = np.zeros(len(users), dtype=bool)
+    rows = np.flatnonzero(is_train)
+    canonical = rows[np.lexsort((items[rows], users[rows]))]
+    chances = np.random.default_rng(seed).random(len(canonical))
+    order = canonical[np.lexsort((chances, users[canonical]))]
+    last = np.append(users[order][1:] != users[order][:-1], True)[: len(order)]
+    enough = np.bincount(users[rows], minlength=1)[users[order]] >= FEWEST_TO_SPLIT
+    drawn[order[last & enough]] = True
+    return drawn

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lmm4rec.errors import InputError
-from lmm4rec.local_files import LocalFiles, LocalRecord
+from lmm4rec.local_files import UNSAID_REVISION, LocalFiles, LocalRecord
 from lmm4rec.params import find, read_params
 from lmm4rec.study.run import Run, check_features, read_run
 from lmm4rec.study.sections import check_sections
@@ -49,7 +49,7 @@ def check_local_files(run: Run, path: Path, records: Path, scratch: Path) -> Non
 
 
 def _check(record: LocalRecord, path: Path, named: Callable[[], LocalFiles]) -> None:
-    revision = find(read_params(path), f"{record.key}.revision", path)
+    revision = find(read_params(path), record.key, path).get("revision", UNSAID_REVISION)
     try:
         record.refuse_changes(revision)
     except InputError:

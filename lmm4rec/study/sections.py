@@ -90,12 +90,12 @@ def _check_catalogues(run: Run, path: Path) -> None:
         source = checked(path, f"{key}.source")
         preprocess = checked(path, f"{key}.preprocess")
         checked(path, f"{key}.images")
-        if preprocess.split == "given" and not source.brings_split:
+        if preprocess.split == "given" and source.brings_split is False:
             raise InputError(
                 f"{path}: {key}.preprocess.split is given, but {key}.source brings no split; "
                 "choose random, lattice or temporal"
             )
-        if preprocess.minimum_rating is not None and not source.brings_ratings:
+        if preprocess.minimum_rating is not None and source.brings_ratings is False:
             raise InputError(
                 f"{path}: {key}.preprocess.minimum_rating needs ratings, but {key}.source brings "
                 "none; set it to null"

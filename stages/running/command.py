@@ -21,6 +21,7 @@ from stages.running.parents import end_with_dvc
 PARAMS = Path("params.yaml")
 SCRATCH = Path("data/scratch")
 LOCKS = Path("data/locks")
+SALT = Path("data/salt")  # by which personal data are hashed; of this clone alone
 
 # Options that several stages share. Paths come from dvc.yaml and nowhere else.
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -6,35 +6,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmm4rec.catalogue.sources.amazon2014 import Amazon2014Source
-from lmm4rec.catalogue.sources.base import SOURCE_FILE, Source
+from lmm4rec.catalogue.sources.base import Source
 from lmm4rec.catalogue.sources.demo import DemoSource
-from lmm4rec.catalogue.sources.files import FilesSource
+from lmm4rec.catalogue.sources.fetched import FetchedSource
+from lmm4rec.catalogue.sources.folder_source import CATALOGUES, FolderSource
 from lmm4rec.errors import InputError, did_you_mean
-from lmm4rec.folders import read_json
 from lmm4rec.params import check_section, find, read_params
 
 SOURCES: dict[str, type[Source]] = {
     "demo": DemoSource,
-    "amazon2014": Amazon2014Source,
-    "files": FilesSource,
+    "folder": FolderSource,
+    "fetched": FetchedSource,
 }
 
 
 def read_source(params: Path, dataset: str) -> Source:
-    """The source of a dataset, as params.yaml describes it."""
+    """The source of a dataset, as params.yaml describes it.
+
+    Without a kind it is `fetched` where a category or files to fetch are named, else a folder:
+    the one that is named, or catalogues/<dataset>.
+    """
     key = f"datasets.{dataset}.source"
-    return _source(find(read_params(params), key, params), key, params)
+    value = find(read_params(params), key, params)
+    kind = _kind(value, key, params)
+    source = check_section(value, SOURCES[kind], key, params)
+    if isinstance(source, FolderSource) and not source.folder:
+        return source.model_copy(update={"folder": f"{CATALOGUES}/{dataset}"})
+    return source
 
 
-def open_source(raw: Path) -> Source:
-    """The source whose files lie in `raw`, as the download stage left them."""
-    path = raw / SOURCE_FILE
-    return _source(read_json(path), "source", path)
-
-
-def _source(value: Any, key: str, path: Path) -> Source:
-    kind = value.get("kind") if isinstance(value, Mapping) else None
+def _kind(value: Any, key: str, path: Path) -> str:
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{path}: {key} is {value!r}; write what there is to say of it, or {{}} for nothing"
+        )
+    guess = "fetched" if {"category", "fetch"} & value.keys() else "folder"
+    kind = value.get("kind", guess)
     if kind not in SOURCES:
         raise InputError(f"{path}: {key}.kind is {kind!r}; {did_you_mean(str(kind), SOURCES)}")
-    return check_section(value, SOURCES[kind], key, path)
+    return str(kind)

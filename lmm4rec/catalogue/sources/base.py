@@ -1,31 +1,32 @@
-"""What every source of a catalogue is: a section of params.yaml that can fetch and read itself.
+"""What every source of a catalogue is: a section of params.yaml that brings files and a recipe.
 
-Three steps: `download` puts the source's files, as they came, into a folder together with
-`source.json` (its own section, so that the folder can be read without params.yaml); then
-`read_interactions` and `read_items` turn that folder into two plain tables.
+`download` puts the source's files, as they came, under `files/` in a folder, beside a recipe that
+says how they are read (`recipe.json`), and pictures in one archive. From then on params.yaml says
+nothing of them any more: `raw.RawCatalogue` reads that folder.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import Field
 
-from lmm4rec.errors import InputError
-from lmm4rec.local_files import LocalFiles
-from lmm4rec.params import Section
+from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.local_files import UNSAID_REVISION, LocalFiles
+from lmm4rec.params import Revision, Section
+
+__all__ = ["Reading"]
 
 SOURCE_FILE = "source.json"
+FILES = "files"  # the folder below the raw one where they lie as they came
 
 RAW_INTERACTIONS = pa.schema(
     [
         ("user_id", pa.string()),
         ("item_id", pa.string()),
-        ("rating", pa.float64()),  # null where the source has none
+        ("kind", pa.string()),  # view, purchase, ...; null where the source tells no kinds apart
+        ("rating", pa.float64()),  # null where the source has none; the kind's weight with kinds
         ("timestamp", pa.int64()),  # seconds since 1970, 0 where the source has none
         ("split", pa.string()),  # train, validation or test; null unless the source brings a split
     ]
@@ -35,57 +36,32 @@ RAW_ITEMS = pa.schema(
     [
         ("item_id", pa.string()),
         *((name, pa.string()) for name in TEXT_FIELDS),
-        ("image", pa.string()),
+        ("group", pa.string()),  # the product that the item is a variant of; null: none is known
     ]
 )
-
-
-@dataclass
-class Reading:
-    """How much dirt is tolerated while reading, and how much was met (for about.json)."""
-
-    maximum_unparsable_share: float
-    accept_truncated: bool
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def unparsable(self, path: Path, bad: int, total: int, first: str) -> None:
-        """Count lines that could not be read; too many of them end the run."""
-        self.counts["unparsable_lines"] += bad
-        if bad > self.maximum_unparsable_share * total:
-            raise InputError(
-                f"{path}: {bad} of {total} lines cannot be read (first: {first}), more than "
-                f"maximum_unparsable_share = {self.maximum_unparsable_share} allows; fetch the "
-                "file again, or raise that parameter"
-            )
 
 
 class Source(Section, ABC):
     """Where a catalogue comes from."""
 
-    kind: str
-    revision: int = Field(gt=0)  # of the code that fetches or generates it, and of its content
+    revision: Revision = UNSAID_REVISION  # of the code that brings it, and of its content; raised to read it anew
 
     @abstractmethod
-    def download(self, folder: Path, scratch: Path) -> None:
-        """Put the source's files into `folder`; unfinished ones stay in `scratch` for resuming."""
+    def download(self, folder: Path, scratch: Path, salt: Path) -> None:
+        """Bring everything into `folder`; unfinished downloads stay in `scratch` for resuming.
+
+        `salt`: a file of this project, made where it is needed, by which personal data are hashed.
+        """
 
     @property
-    def brings_split(self) -> bool:
-        """Whether its interactions say which split they belong to."""
-        return False
+    def brings_split(self) -> bool | None:
+        """Whether its interactions say which split they belong to; None: its files will show."""
+        return None
 
     @property
-    def brings_ratings(self) -> bool:
-        return True
+    def brings_ratings(self) -> bool | None:
+        return None
 
     def local_files(self) -> LocalFiles:
         """What it reads that lies on this machine and outside the project's care."""
         return {}
-
-    @abstractmethod
-    def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:
-        """All interactions, `RAW_INTERACTIONS`, in any order, dirt included."""
-
-    @abstractmethod
-    def read_items(self, folder: Path, wanted: pa.Array, reading: Reading) -> pa.Table:
-        """What the source says of the wanted items, `RAW_ITEMS`: each at most once, some not."""

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
 from lmm4rec.catalogue.picture_archive import ARCHIVE, write_archive
-from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
-from lmm4rec.catalogue.sources.base import Reading, Source
+from lmm4rec.catalogue.sources.base import FILES, Source
 from lmm4rec.catalogue.sources.demo_world import (
     COLOUR_WORDS,
     KINDS,
@@ -35,8 +33,13 @@ from lmm4rec.catalogue.sources.demo_world import (
     catalogue_text,
     draw_product,
 )
+from lmm4rec.catalogue.sources.folder import Folder
+from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, PicturesRecipe
+from lmm4rec.catalogue.sources.resolving import resolve
+from lmm4rec.catalogue.sources.words import Words
 from lmm4rec.catalogue.splits import k_core
-from lmm4rec.params import Seed
+from lmm4rec.folders import write_json
+from lmm4rec.params import Revision, Seed
 
 REVIEWS, METADATA = "reviews_Demo_5.json.gz", "meta_Demo.json.gz"
 _CORE = 5
@@ -49,6 +52,7 @@ class DemoSource(Source):
     """How large the generated catalogue is, and what its users go by."""
 
     kind: Literal["demo"]
+    revision: Revision
     seed: Seed
     users: int = Field(ge=_CORE)
     items: int = Field(ge=_CORE)
@@ -60,29 +64,29 @@ class DemoSource(Source):
     popularity_weight: float = Field(ge=0)
     missing_share: float = Field(ge=0, le=1)
 
-    def download(self, folder: Path, scratch: Path) -> None:
+    def download(self, folder: Path, scratch: Path, salt: Path) -> None:
+        files = folder / FILES
+        files.mkdir()
         rng = np.random.default_rng(self.seed)
         products = self.draw_products(rng)
-        write_reviews(self, list(products.values()), list(products), folder / REVIEWS, rng)
+        write_reviews(self, list(products.values()), list(products), files / REVIEWS, rng)
         lines, pictures = [], []
         for asin, product in products.items():
             line = _metadata(asin, product, self.missing_share, rng)
             lines.append(repr(line))
             if rng.random() >= self.missing_share:
                 pictures.append((f"{asin}.jpg", catalogue_picture(product, rng)))
-        _write_gzip(folder / METADATA, lines)
+        _write_gzip(files / METADATA, lines)
         write_archive(folder / ARCHIVE, pictures)
+        recipe = resolve(Folder(files), Words(), "amazon-2014", any_preset=False)
+        packed = PicturesRecipe(columns=["imUrl"], links_are_packed=True)
+        recipe = recipe.model_copy(update={"pictures": packed})
+        write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json"))
 
     def draw_products(self, rng: np.random.Generator) -> dict[str, Product]:
         """What is true of every item, by its id: the first that `rng` is asked for."""
         products = [draw_product(rng) for _ in range(self.items)]
         return dict(zip(_codes("B0", 8, self.items, rng), products, strict=True))
-
-    def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:
-        return read_reviews(folder / REVIEWS, reading)
-
-    def read_items(self, folder: Path, wanted: pa.Array, reading: Reading) -> pa.Table:
-        return read_metadata(folder / METADATA, wanted, reading)
 
 
 def utilities(

@@ -1,0 +1,194 @@
+"""What a catalogue was taken for, and what became of it, in lines that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lmm4rec.catalogue.readers.layout import Layout
+from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.catalogue.sources.pictures import FoundPictures
+from lmm4rec.catalogue.sources.raw import RawCatalogue
+from lmm4rec.catalogue.sources.recipe import ItemsRecipe, Recipe
+
+_LABEL_WIDTH = 14
+# What rows are dropped for, by the name under which it is counted.
+_DROPPED = {
+    "unparsable_lines": "cannot be read",
+    "cancelled": "cancelled orders",
+    "kinds_without_weight": "of a kind of weight 0",
+    "without_ids": "without a user or an item",
+    "duplicate_interactions": "repeat a pair",
+    "below_minimum_rating": "rated below the minimum",
+    "outside_core": "outside the core",
+    "without_training": "of users without a training row",
+}
+
+
+def found_lines(raw: RawCatalogue, name: str) -> list[str]:
+    """How the catalogue `name` is read, with counts; the files are read for it."""
+    reading = Reading(1.0, True)
+    interactions = raw.interactions(reading)
+    bought = pc.unique(interactions["item_id"]).drop_null()
+    items = raw.items(bought, reading)
+    every = pc.unique(pa.chunked_array([*bought_chunks(bought), *items["item_id"].chunks]))
+    pictures = raw.pictures(every, reading)
+    recipe = raw.recipe
+    known_by = f"preset {recipe.preset}" if recipe.preset else "no preset; by names and values"
+    lines = [f"{name}: {known_by} (overrule any word of it: datasets.{name}.source)"]
+    lines += _interaction_lines(recipe, interactions, reading)
+    lines += _item_lines(recipe, bought, items, reading)
+    lines += _picture_lines(recipe, bought, pictures)
+    if recipe.features:
+        lines.append(_line("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items())))
+    lines += [_line("note", note) for note in recipe.notes]
+    return lines
+
+
+def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
+    """A table of what preprocessing made of it, and what to look at."""
+    density = 100 * (1 - about["sparsity"])
+    splits = ", ".join(f"{part} {n:,}" for part, n in about["interactions_by_split"].items())
+    dropped = [
+        f"{about['cleaning'][count]:,} {words}"
+        for count, words in _DROPPED.items()
+        if about["cleaning"].get(count)
+    ]
+    rows = about["cleaning"].get("interaction_rows", about["cleaning"]["raw_interactions"])
+    lines = [
+        f"{name}:",
+        _line("users", f"{about['users']:,}"),
+        _line("items", f"{about['items']:,}{_new(about['new_arrivals'])}"),
+        _line("interactions", f"{about['interactions']:,} of {rows:,} rows ({splits})"),
+        _line("density", f"{density:.4g} %"),
+        _line("dropped", "; ".join(dropped) or "nothing"),
+        _line("described", _share(about["items_described"], about["items"])),
+        _line("with picture", f"{_share(about['items_with_picture_named'], about['items'])}, "
+              f"{about['pictures_named']:,} pictures in all"),
+    ]
+    return lines + [_line("look", warning) for warning in warnings(about)]
+
+
+def warnings(about: Mapping[str, Any]) -> list[str]:
+    """What may be meant otherwise, and is no reason to stop."""
+    found = []
+    if about["pictures_of_no_item"]:
+        found.append(
+            f"{about['pictures_of_no_item']:,} pictures are of no item, "
+            f"{about['first_picture_of_no_item']} the first"
+        )
+    if about["pictures_not_there"]:
+        found.append(f"{about['pictures_not_there']:,} pictures are named and not there")
+    cleaning = about["cleaning"]
+    for count, words in (
+        ("repeated_item_rows", "rows repeat an item; the first of each counts"),
+        ("interactions_of_unknown_variants", "interactions name a variant that no product has"),
+        ("validation_drawn_from_train", "validation rows are drawn from train: the split brings none"),
+        ("items_with_blanks_around", "ids of items had blanks around them, which are cut"),
+        ("users_with_blanks_around", "ids of users had blanks around them, which are cut"),
+        ("titles_of_script", "titles are code of a web page and count as missing"),
+        ("drafts", "rows of the items table are drafts and left out"),
+    ):
+        if cleaning.get(count):
+            found.append(f"{cleaning[count]:,} {words}")
+    return found
+
+
+def bought_chunks(ids: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    return ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+
+
+def _interaction_lines(recipe: Recipe, read: pa.Table, reading: Reading) -> Iterator[str]:
+    table = recipe.interactions
+    n_users, n_items = len(pc.unique(read["user_id"])), len(pc.unique(read["item_id"]))
+    pairs = read.group_by(["user_id", "item_id"]).aggregate([]).num_rows
+    words = [
+        _files([name for names in table.files.values() for name in names], table.layout),
+        f"user {_named(table.user)} ({n_users:,})",
+        f"item {_named(table.item)} ({n_items:,})",
+    ]
+    if table.timestamp:
+        words.append(f"time {_named(table.timestamp)} ({reading.times})")
+    words += [f"{role} {_named(getattr(table, role))}" for role in ("rating", "kind") if getattr(table, role)]
+    words.append(f"{reading.counts['interaction_rows']:,} rows, {pairs:,} pairs")
+    yield _line("interactions", "   ".join(words))
+    if not table.timestamp:
+        yield _line("", "no times: split temporal is not possible")
+    if recipe.brings_split:
+        sizes = {one["values"]: one["counts"] for one in pc.value_counts(read["split"]).to_pylist()}
+        parts = ", ".join(f"{part} {n:,}" for part, n in sizes.items())
+        yield _line("", f"brings a split (preprocess.split: given): {parts}")
+    if table.hashed:
+        yield _line("", "users are personal data: only salted sums of them are kept")
+
+
+def _item_lines(
+    recipe: Recipe, bought: pa.Array, items: pa.Table, reading: Reading
+) -> Iterator[str]:
+    table = recipe.items
+    if table is None:
+        yield _line("items", "none: there are no texts")
+        return
+    known = pc.sum(pc.is_in(bought, value_set=items["item_id"].combine_chunks()), min_count=0).as_py()
+    more = items.num_rows - known
+    kept = "taken as new arrivals" if recipe.new_arrivals == "include" else "left out"
+    words = [
+        _files(table.files, table.layout),
+        f"item {_named(table.item)}: {known:,} of {len(bought):,} bought, {more:,} more {kept}",
+        *_roles(table),
+    ]
+    repeated = reading.counts["repeated_item_rows"]
+    yield _line("items", "   ".join(words))
+    if repeated:
+        yield _line("", f"{repeated:,} rows repeat an item; the first of each counts")
+
+
+def _picture_lines(recipe: Recipe, bought: pa.Array, found: FoundPictures) -> Iterator[str]:
+    if recipe.pictures is None:
+        yield _line("pictures", "none")
+        return
+    pictured = pc.unique(found.table["item_id"])
+    shown = len(pictured)
+    without = len(bought) - pc.sum(pc.is_in(bought, value_set=pictured), min_count=0).as_py()
+    where = found.pattern or _named(recipe.pictures.columns) or "a table of pictures"
+    rest = f" ({without:,} bought items have none)" if without else ""
+    yield _line("pictures", f"{where}   {found.table.num_rows:,} pictures of {shown:,} items{rest}")
+    if found.strangers:
+        yield _line("", f"{len(found.strangers):,} files of no item: {found.strangers[0]}")
+    if found.not_there:
+        yield _line("", f"{len(found.not_there):,} named and not there: {found.not_there[0]}")
+    if found.hint:
+        yield _line("", found.hint)
+
+
+def _roles(table: ItemsRecipe) -> list[str]:
+    roles = ("title", "brand", "categories", "flags", "description", "group", "alias", "parent")
+    return [f"{role} {_named(getattr(table, role))}" for role in roles if getattr(table, role)]
+
+
+def _files(names: Sequence[str], layout: Layout) -> str:
+    shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    if layout.family != "delimited":
+        return f"{shown} ({layout.family})"
+    separator = {"\t": "tab", " ": "blank"}.get(layout.separator or "", layout.separator)
+    header = "header" if layout.header else "no header"
+    return f"{shown} ({separator} {layout.encoding}, {header})"
+
+
+def _named(columns: Sequence[str]) -> str:
+    return ", ".join(columns)
+
+
+def _new(count: int) -> str:
+    return f" bought, {count:,} new arrivals" if count else ""
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count:,} of {of:,} items ({100 * count / of:.1f} %)"
+
+
+def _line(label: str, words: str) -> str:
+    return f"  {label:<{_LABEL_WIDTH}}{words}"

@@ -1,0 +1,36 @@
+"""Say how a catalogue is read, before anything is run: what is what, and what is not found."""
+
+from pathlib import Path
+
+import click
+
+from stages.running.command import PARAMS, stage
+
+
+@stage
+@click.argument("dataset")
+@click.option("--raw", default="data/raw", type=click.Path(path_type=Path), help="what was fetched")
+def main(dataset: str, raw: Path) -> None:
+    from lmm4rec.catalogue.describing import found_lines
+    from lmm4rec.catalogue.sources import FolderSource, read_source
+    from lmm4rec.catalogue.sources.folder import Folder
+    from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
+    from lmm4rec.errors import InputError
+
+    source = read_source(PARAMS, dataset)
+    if isinstance(source, FolderSource):
+        folder = Folder(Path(source.folder))
+        catalogue = RawCatalogue(folder.root, source.recipe(folder), folder.pictures)
+    elif (raw / dataset).is_dir():
+        catalogue = open_raw(raw / dataset)
+    else:
+        raise InputError(
+            f"{raw / dataset}: {dataset} was not fetched yet, and there is nothing to look at; run "
+            f"`dvc repro download@{dataset}` first"
+        )
+    for line in found_lines(catalogue, dataset):
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    main()
