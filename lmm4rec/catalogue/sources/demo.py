@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lmm4rec.catalogue.picture_archive import ARCHIVE, write_archive
+from lmm4rec.catalogue.pictures.archive import ARCHIVE, write_archive
 from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
 from lmm4rec.catalogue.sources.base import Reading, Source
 from lmm4rec.catalogue.sources.demo_world import (

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from lmm4rec.catalogue.picture_archive import ARCHIVE, pack_pictures, read_archive_names
+from lmm4rec.catalogue.pictures.archive import ARCHIVE, pack_pictures, read_archive_names
 from lmm4rec.catalogue.sources.base import (
     RAW_INTERACTIONS,
     RAW_ITEMS,
@@ -135,7 +135,7 @@ class FilesSource(Source):
                 raise InputError(
                     f"{theirs / self.images}: there is no such folder; correct source.images"
                 )
-            pack_pictures(theirs / self.images, folder / ARCHIVE)
+            pack_pictures(theirs / self.images, [Path()], folder / ARCHIVE)
 
     def read_interactions(self, folder: Path, reading: Reading) -> pa.Table:
         if isinstance(self.interactions, SplitMappings):
