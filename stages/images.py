@@ -19,9 +19,9 @@ def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_ho
     import shutil
 
     from lmm4rec.catalogue.corpus import PICTURE_SOURCES, read_picture_sources
-    from lmm4rec.catalogue.picture_archive import ARCHIVE
-    from lmm4rec.catalogue.picture_collection import ImagesParams, collect_images
-    from lmm4rec.catalogue.picture_links import from_archive, from_network
+    from lmm4rec.catalogue.pictures.archive import ARCHIVE
+    from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
+    from lmm4rec.catalogue.pictures.links import from_archive, from_network
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import read_section
 

@@ -41,7 +41,7 @@ GUARDED: dict[str, str] = {
     # catalogues: fetched or generated, and read
     "lmm4rec/catalogue/corpus.py": _END2END,
     "lmm4rec/catalogue/downloads.py": _CATALOGUE,
-    "lmm4rec/catalogue/images.py": _EXTRACTION,
+    "lmm4rec/catalogue/pictures/images.py": _EXTRACTION,
     "lmm4rec/catalogue/splits.py": _CATALOGUE,
     "lmm4rec/catalogue/sources/__init__.py": _CATALOGUE,
     "lmm4rec/catalogue/sources/amazon2014.py": _CATALOGUE,
@@ -51,7 +51,8 @@ GUARDED: dict[str, str] = {
     "lmm4rec/catalogue/sources/demo_scenes.py": _CAPTIONS,
     "lmm4rec/catalogue/sources/demo_world.py": _CAPTIONS,
     "lmm4rec/catalogue/sources/files.py": _CATALOGUE,
-    "lmm4rec/catalogue/picture_archive.py": _CATALOGUE,
+    "lmm4rec/catalogue/pictures/archive.py": _CATALOGUE,
+    "lmm4rec/catalogue/pictures/containers.py": _CATALOGUE,
     # encoders
     "lmm4rec/encoders": _EXTRACTION,
     "lmm4rec/encoders/clip/checkpoints.py": _CONVERSION,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from lmm4rec.catalogue.images import ROW_GROUP_ROWS
+from lmm4rec.catalogue.pictures.images import ROW_GROUP_ROWS
 from lmm4rec.distributed import is_main, own_part, wait_for_all
 from lmm4rec.doors import reading
 from lmm4rec.encoders.base import Encoder

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lmm4rec.catalogue.corpus import read_items
-from lmm4rec.catalogue.images import ROW_GROUP_ROWS
+from lmm4rec.catalogue.pictures.images import ROW_GROUP_ROWS
 from lmm4rec.doors import made_by, reading
 from lmm4rec.encoders.picture_texts import PicturesWithTexts
 from lmm4rec.errors import InputError

@@ -13,7 +13,7 @@ from lmm4rec.recommenders import recommender_class
 # Where the model of a section is; `*` stands for any name.
 MODELS = {
     "datasets.*.preprocess": "lmm4rec.catalogue.preprocessing:PreprocessParams",
-    "datasets.*.images": "lmm4rec.catalogue.picture_collection:ImagesParams",
+    "datasets.*.images": "lmm4rec.catalogue.pictures.collection:ImagesParams",
     "encoders.*.extract": "lmm4rec.features.extraction:ExtractConfig",
     "encoders.*.finetune": "lmm4rec.encoders.tuning.tuning:TuningConfig",
     "encoders.*.end2end": "lmm4rec.end2end.config:EncoderTrainingConfig",

@@ -34,7 +34,7 @@ from open_clip.transform import PreprocessCfg
 from PIL import Image
 
 from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
-from lmm4rec.catalogue.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.catalogue.pictures.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
 from lmm4rec.devices import choose_device
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder

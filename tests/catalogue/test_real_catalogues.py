@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lmm4rec.catalogue.images import STATUSES
-from lmm4rec.catalogue.picture_archive import ARCHIVE
-from lmm4rec.catalogue.picture_collection import ImagesParams, collect_images
-from lmm4rec.catalogue.picture_links import from_archive
+from lmm4rec.catalogue.pictures.archive import ARCHIVE
+from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
+from lmm4rec.catalogue.pictures.images import STATUSES
+from lmm4rec.catalogue.pictures.links import from_archive
 from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
 from lmm4rec.catalogue.sources.amazon2014 import (
     Amazon2014Source,

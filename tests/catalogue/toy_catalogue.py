@@ -14,7 +14,7 @@ import pyarrow as pa
 from PIL import Image
 
 from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
-from lmm4rec.catalogue.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.catalogue.pictures.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
 from lmm4rec.tables import write_table
 from tests.encoders.encoder_contract import COLOURS, SHAPES, jpeg, tiny
 

@@ -132,8 +132,8 @@ MUTATIONS = [
              'merged["resize_mode"] = "squash"; _ = ', "conversion", "open_clip"),
     Mutation("catalogue/sources/amazon2014.py", "(scratch / role / name).rename(folder / name)",
              "(scratch / role / name).rename(folder / role)", "catalogue", "amazon2014"),
-    Mutation("catalogue/picture_archive.py", "((file.name, Path", "((file.name[1:], Path",
-             "catalogue", "files"),
+    Mutation("catalogue/pictures/containers.py", "label + path.relative_to(folder).as_posix()",
+             "label + path.relative_to(folder).as_posix()[1:]", "catalogue", "files"),
 ]  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import save
 
 from lmm4rec.arrays import row_not_finite
-from lmm4rec.catalogue.images import NOT_AN_IMAGE, OK, TOO_LARGE
-from lmm4rec.catalogue.pictures import PictureParams, reencode
+from lmm4rec.catalogue.pictures.images import NOT_AN_IMAGE, OK, TOO_LARGE
+from lmm4rec.catalogue.pictures.reencoding import PictureParams, reencode
 from lmm4rec.encoders.files.checkpoints import load_exactly, read_checkpoint
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import read_features

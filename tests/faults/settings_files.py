@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from lmm4rec.catalogue.downloads import MIRROR_VARIABLE, fetch
-from lmm4rec.catalogue.picture_collection import ImagesParams
+from lmm4rec.catalogue.pictures.collection import ImagesParams
 from lmm4rec.catalogue.preprocessing import PreprocessParams
 from lmm4rec.catalogue.sources import read_source
 from lmm4rec.errors import InputError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lmm4rec.catalogue.images import NOT_AN_IMAGE, OK
-from lmm4rec.catalogue.pictures import reencode
+from lmm4rec.catalogue.pictures.images import NOT_AN_IMAGE, OK
+from lmm4rec.catalogue.pictures.reencoding import reencode
 from tests.catalogue.test_pictures import PARAMS, saved
 
 HALF_DARK = np.tile(np.repeat([0, 1], 40), (80, 1))  # the left half 0, the right half 1

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lmm4rec.catalogue.picture_archive import ARCHIVE, write_archive
+from lmm4rec.catalogue.pictures.archive import ARCHIVE, write_archive
 from lmm4rec.catalogue.sources.base import FILES, Source
 from lmm4rec.catalogue.sources.demo_world import (
     COLOUR_WORDS,

@@ -22,7 +22,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from lmm4rec.catalogue.downloads import TransientError
-from lmm4rec.catalogue.images import (
+from lmm4rec.catalogue.pictures.images import (
     IMAGES_SCHEMA,
     NO_LINK,
     NOT_FOUND,
@@ -30,8 +30,8 @@ from lmm4rec.catalogue.images import (
     ROW_GROUP_ROWS,
     write_images,
 )
-from lmm4rec.catalogue.picture_links import LinkParams, PictureSource
-from lmm4rec.catalogue.pictures import PictureParams, reencode
+from lmm4rec.catalogue.pictures.links import LinkParams, PictureSource
+from lmm4rec.catalogue.pictures.reencoding import PictureParams, reencode
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.doors import reading
 from lmm4rec.errors import InputError

@@ -41,3 +41,8 @@ def write_images(path: Path, row_groups: Iterable[pa.Table]) -> dict[str, int]:
             counts.update(rows["status"].to_pylist())
     refused = {REFUSED: counts[REFUSED]} if counts[REFUSED] else {}
     return {status: counts[status] for status in STATUSES} | refused
+
+
+def is_link(picture: str) -> bool:
+    """Whether it is asked for over the network; what else names a picture is in the archive."""
+    return picture[:8].lower().startswith(("http://", "https://"))

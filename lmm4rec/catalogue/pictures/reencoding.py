@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from lmm4rec.catalogue.images import NOT_AN_IMAGE, OK, TOO_LARGE
+from lmm4rec.catalogue.pictures.images import NOT_AN_IMAGE, OK, TOO_LARGE
 from lmm4rec.params import Section
 
 # What a shop serves; formats whose Pillow reader starts other programs (EPS) are never opened.

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from lmm4rec.catalogue import picture_collection
 from lmm4rec.catalogue.downloads import TransientError
-from lmm4rec.catalogue.picture_collection import ImagesParams, collect_images
+from lmm4rec.catalogue.pictures import collection
+from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
 
@@ -34,7 +34,7 @@ def jpeg(number: int) -> bytes:
 
 @pytest.fixture(autouse=True)
 def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_collection, "ROW_GROUP_ROWS", 8)
+    monkeypatch.setattr(collection, "ROW_GROUP_ROWS", 8)
 
 
 class Shop:

@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 
 from lmm4rec.catalogue.downloads import TransientError
-from lmm4rec.catalogue.picture_archive import pack_pictures
-from lmm4rec.catalogue.picture_links import LinkParams, PictureSource, from_archive, from_network
+from lmm4rec.catalogue.pictures.archive import pack_pictures
+from lmm4rec.catalogue.pictures.links import (
+    LinkParams,
+    PictureSource,
+    from_archive,
+    from_either,
+    from_network,
+)
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.errors import InputError
 from tests.local_server import LocalServer, dripping, local_server
@@ -81,7 +87,7 @@ def test_no_more_than_allowed_is_read(server: LocalServer, read: PictureSource) 
 def test_other_links_are_never_followed(
     read: PictureSource, link: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("lmm4rec.catalogue.picture_links._get")
+    monkeypatch.delattr("lmm4rec.catalogue.pictures.links._get")
     assert read(link) is None
 
 
@@ -111,24 +117,36 @@ def test_one_host_gets_no_more_than_its_connections(server: LocalServer) -> None
     assert most == 2
 
 
-def test_archive_is_read_by_the_links_last_part(tmp_path: Path) -> None:
+def test_archive_is_read_by_exact_names(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     (pictures / "folder").mkdir(parents=True)
-    (pictures / "b.jpg").write_bytes(b"b")
+    (pictures / "folder" / "b.jpg").write_bytes(b"b")
     (pictures / "a%2F.jpg").write_bytes(b"a")
-    (pictures / ".hidden").write_bytes(b"h")
-    pack_pictures(pictures, tmp_path / "images.zip")
+    pack_pictures(tmp_path, [Path("pictures")], tmp_path / "images.zip")
     read = from_archive(tmp_path / "images.zip")
-    assert read("http://pictures.invalid/deep/b.jpg") == b"b"
-    assert read("a%2F.jpg") == b"a"
-    assert read("c.jpg") is None
-    assert zipfile.ZipFile(tmp_path / "images.zip").namelist() == ["a%2F.jpg", "b.jpg"]
+    assert read("pictures/folder/b.jpg") == b"b"
+    assert read("pictures/a%2F.jpg") == b"a"
+    assert read("b.jpg") is None
+
+
+def test_links_go_over_the_network_and_names_to_the_archive() -> None:
+    read = from_either(lambda name: b"archive", lambda link: b"network")
+    for link in ("http://h/a.jpg", "HTTPS://h/a.jpg"):
+        assert read(link) == b"network"
+    for name in ("a.jpg", "http.jpg", "httpss://x", "ftp://h/a.jpg", "//h/a.jpg", ""):
+        assert read(name) == b"archive"
 
 
 def test_broken_archive(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"PK no")
     with pytest.raises(InputError, match=r"images\.zip: not a zip file .* run stage download"):
         from_archive(tmp_path / "images.zip")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.jpg", b"picture")
+    whole = (tmp_path / "images.zip").read_bytes()
+    (tmp_path / "images.zip").write_bytes(whole.replace(b"picture", b"damaged"))
+    with pytest.raises(InputError, match=r"images\.zip: not a whole zip .* run stage download"):
+        from_archive(tmp_path / "images.zip")("a.jpg")
 
 
 # --------------------------------------------------------------------------------- hostile answers

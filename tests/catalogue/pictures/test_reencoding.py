@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lmm4rec.catalogue.images import NOT_AN_IMAGE, OK, TOO_LARGE
-from lmm4rec.catalogue.pictures import PictureParams, reencode
+from lmm4rec.catalogue.pictures.images import NOT_AN_IMAGE, OK, TOO_LARGE
+from lmm4rec.catalogue.pictures.reencoding import PictureParams, reencode
 
 PARAMS = PictureParams(
     short_side_pixels=64,

@@ -21,7 +21,9 @@ from urllib3.exceptions import HTTPError
 
 from lmm4rec.catalogue.downloads import TRANSIENT_STATUSES, TransientError, wished_pause
 from lmm4rec.catalogue.http_door import HttpDoor, Watch
-from lmm4rec.catalogue.picture_archive import open_archive
+from lmm4rec.catalogue.pictures.archive import open_archive
+from lmm4rec.catalogue.pictures.images import is_link
+from lmm4rec.doors import reading
 from lmm4rec.params import Section
 
 PictureSource = Callable[[str], bytes | None]
@@ -39,18 +41,23 @@ class LinkParams(Section):
 
 
 def from_archive(path: Path) -> PictureSource:
-    """Pictures of a zip, by the last part of the link."""
+    """Pictures of a zip, by their exact names."""
     archive, lock = open_archive(path), threading.Lock()
     names = set(archive.namelist())
+    door = reading(path, "a whole zip file", "run stage download again")
 
-    def read(link: str) -> bytes | None:
-        name = link.rpartition("/")[2]
+    def read(name: str) -> bytes | None:
         if name not in names:
             return None
-        with lock:  # one file handle
+        with lock, door:  # one file handle
             return archive.read(name)
 
     return read
+
+
+def from_either(archive: PictureSource, network: PictureSource) -> PictureSource:
+    """http(s) links over the network, all else from the archive."""
+    return lambda picture: (network if is_link(picture) else archive)(picture)
 
 
 def from_network(
