@@ -1,14 +1,13 @@
 """The corpus: who took what, in which split, and the text of every item.
 
 Folder format: `interactions.parquet` (user_id, item_id, rating, timestamp, split),
-`items.parquet` (item_id, title, text, image) and `about.json` (counts, protocol). Of the items two
-columns stand once more in files of their own, so that DVC, to which each file is an output, sees
-what a stage reads: another text trains no model of ids and decodes no picture again.
-`item_ids.parquet` (item_id) is for stages that join by id, `picture_sources.parquet` (item_id,
-image) for the one that collects pictures. Ids are
-strings; rows of all tables are sorted, so user and item rows (positions in the sorted distinct ids)
-are the same in every stage. Users without a training interaction never enter a corpus; items
-without one do (cold items).
+`items.parquet` (item_id, title, text, image) and `about.json` (counts, protocol). The pictures of
+the items are in `picture_sources.parquet` (item_id, position, picture: a row a picture, none for an
+item without), their ids once more in `item_ids.parquet` (item_id): files of their own, so that DVC,
+to which each file is an output, sees what a stage reads, and another text trains no model of ids
+and decodes no picture again. Ids are strings; rows of all tables are sorted, so user and item rows
+(positions in the sorted distinct ids) are the same in every stage. Users without a training
+interaction never enter a corpus; items without one do (cold items).
 """
 
 from __future__ import annotations
@@ -42,7 +41,14 @@ ITEMS_SCHEMA = pa.schema(
         ("item_id", pa.string()),
         ("title", pa.string()),
         ("text", pa.string()),  # what text encoders read; may be empty
-        ("image", pa.string()),  # link or path as the source names it; null where there is none
+        ("image", pa.string()),  # the main one of its pictures; null where there is none
+    ]
+)
+PICTURES_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("position", pa.int32()),  # 0, 1, ... of an item's pictures: the main one first
+        ("picture", pa.string()),  # an http(s) link, or a name in the archive of pictures
     ]
 )
 
@@ -102,8 +108,8 @@ def read_item_ids(folder: Path) -> pa.Array:
 
 
 def read_picture_sources(folder: Path) -> pa.Table:
-    """Each item's id and where its picture is (`image`), in row order."""
-    return read_table(folder / PICTURE_SOURCES, ["item_id", "image"], "preprocess")
+    """Where the items' pictures are: `PICTURES_SCHEMA`, by item in row order, then by position."""
+    return read_table(folder / PICTURE_SOURCES, PICTURES_SCHEMA.names, "preprocess")
 
 
 def read_items(folder: Path) -> pa.Table:
@@ -111,11 +117,31 @@ def read_items(folder: Path) -> pa.Table:
     return read_table(folder / "items.parquet", ITEMS_SCHEMA.names, "preprocess")
 
 
-def write_items(items: pa.Table, folder: Path) -> None:
-    """The items table (`ITEMS_SCHEMA`, sorted by id) and what stands of it in files of its own."""
+def write_items(items: pa.Table, pictures: pa.Table, folder: Path) -> None:
+    """The items (`ITEMS_SCHEMA`, sorted by id), their ids alone, and their pictures.
+
+    Of `pictures` (`PICTURES_SCHEMA`, in any order) those of other items are left out.
+    """
+    own = pc.is_in(pictures["item_id"], value_set=items["item_id"].combine_chunks())
+    order = [("item_id", "ascending"), ("position", "ascending")]
     write_table(items, folder / "items.parquet")
     write_table(items.select(["item_id"]), folder / ITEM_IDS)
-    write_table(items.select(["item_id", "image"]), folder / PICTURE_SOURCES)
+    kept = pictures.filter(own).sort_by(order).cast(PICTURES_SCHEMA)
+    write_table(kept.combine_chunks(), folder / PICTURE_SOURCES)
+
+
+def one_picture_each(items: pa.Table) -> pa.Table:
+    """`PICTURES_SCHEMA` of items that name at most one picture, in column `image`."""
+    named = items.filter(pc.fill_null(pc.not_equal(items["image"], ""), False))
+    positions = pa.array(np.zeros(named.num_rows, np.int32))
+    return pa.table([named["item_id"], positions, named["image"]], schema=PICTURES_SCHEMA)
+
+
+def main_pictures(pictures: pa.Table, item_ids: pa.Array) -> pa.Array:
+    """The picture at each item's first position, null without one: column `image` of the items."""
+    ordered = pictures.sort_by([("item_id", "ascending"), ("position", "ascending")])
+    rows = pc.index_in(item_ids, value_set=ordered["item_id"].combine_chunks())
+    return ordered["picture"].combine_chunks().take(rows)
 
 
 def sorted_distinct(ids: pa.ChunkedArray) -> pa.Array:

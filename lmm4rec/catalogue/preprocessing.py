@@ -17,6 +17,7 @@ from lmm4rec.catalogue.corpus import (
     INTERACTIONS_SCHEMA,
     ITEMS_SCHEMA,
     SPLITS,
+    one_picture_each,
     sorted_distinct,
     write_items,
 )
@@ -53,7 +54,7 @@ def write_corpus(
     reading.counts["items_not_described"] = len(wanted) - described.num_rows
     items = item_table(described, wanted, params.text_fields)
     write_table(interactions, folder / "interactions.parquet")
-    write_items(items, folder)
+    write_items(items, one_picture_each(items), folder)
     about = {
         "protocol": params.model_dump(),
         "source": source.kind,
