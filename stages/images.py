@@ -18,27 +18,33 @@ def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_ho
     import logging
     import shutil
 
-    from lmm4rec.catalogue.corpus import PICTURE_SOURCES, read_picture_sources
+    from lmm4rec.catalogue.corpus import (
+        ITEM_IDS,
+        PICTURE_SOURCES,
+        read_item_ids,
+        read_picture_sources,
+    )
     from lmm4rec.catalogue.pictures.archive import ARCHIVE
     from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
-    from lmm4rec.catalogue.pictures.links import from_archive, from_network
+    from lmm4rec.catalogue.pictures.links import from_either, from_network
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import read_section
 
     params = read_section(PARAMS, f"datasets.{dataset}.images", ImagesParams)
     archive = raw / ARCHIVE
-    if archive.exists():
-        source, shaped_by = from_archive(archive), fingerprint(archive)
-    else:
-        source, shaped_by = from_network(params, params.maximum_bytes, connections_per_host), ""
+    shaped_by = fingerprint(archive) if archive.exists() else ""
+    pictures = read_picture_sources(corpus)
+    network = from_network(params, params.maximum_bytes, connections_per_host)
+    source = from_either(archive, network, pictures["picture"].to_pylist())
     # What only says how long to try does not shape a picture that came: shards outlive its change.
     shape = params.model_dump(exclude={"timeout_seconds", "attempts", "maximum_unreachable_share"})
     code = code_fingerprint("images")
-    wanted = fingerprint(corpus / PICTURE_SOURCES)
+    wanted = [fingerprint(corpus / name) for name in (ITEM_IDS, PICTURE_SOURCES)]
     scratch = scratch_folder(SCRATCH, "images", shape, shaped_by, wanted, code)
     with whole_folder(output) as folder:
         counts = collect_images(
-            read_picture_sources(corpus),
+            read_item_ids(corpus),
+            pictures,
             source,
             folder,
             scratch,
@@ -46,7 +52,7 @@ def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_ho
             threads=2 * connections_per_host,
         )
     shutil.rmtree(scratch)
-    logging.info("pictures by status: %s", counts)
+    logging.info("items by status of their picture: %s", counts)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ GUARDED: dict[str, str] = {
     "lmm4rec/catalogue/corpus.py": _END2END,
     "lmm4rec/catalogue/downloads.py": _CATALOGUE,
     "lmm4rec/catalogue/pictures/images.py": _EXTRACTION,
+    "lmm4rec/catalogue/readers/locators.py": _CATALOGUE,
     "lmm4rec/catalogue/splits.py": _CATALOGUE,
     "lmm4rec/catalogue/sources/__init__.py": _CATALOGUE,
     "lmm4rec/catalogue/sources/amazon2014.py": _CATALOGUE,

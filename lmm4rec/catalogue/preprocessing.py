@@ -15,7 +15,6 @@ from pydantic import Field
 from lmm4rec.catalogue import splits
 from lmm4rec.catalogue.corpus import (
     INTERACTIONS_SCHEMA,
-    ITEMS_SCHEMA,
     SPLITS,
     sorted_distinct,
     write_items,
@@ -145,7 +144,8 @@ def item_table(
         text = pc.binary_join_element_wise(text, fields[name], " ")
     text = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, r"\s+", " "))
     times = np.bincount(rows_of(taken, ids), minlength=len(ids))
-    return pa.table([ids, fields["title"], text, found["group"], times], schema=ITEMS_SCHEMA)
+    names = ["item_id", "title", "text", "group", "interactions"]
+    return pa.table([ids, fields["title"], text, found["group"], times], names=names)
 
 
 def _new_items(

@@ -34,7 +34,7 @@ datasets:
        split: temporal, split_seed: 1, text_fields: [title, brand, categories, description]}
     images: &images
       {short_side_pixels: 32, jpeg_quality: 90, minimum_side_pixels: 8, maximum_bytes: 1_000_000,
-       maximum_pixels: 1_000_000, timeout_seconds: 5.0, attempts: 2,
+       maximum_pixels: 1_000_000, pictures_per_item: 1, timeout_seconds: 5.0, attempts: 2,
        maximum_unreachable_share: 0.0}
   shop:
     source:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lmm4rec.catalogue.corpus import read_item_ids, read_picture_sources
 from lmm4rec.catalogue.pictures.archive import ARCHIVE
 from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
 from lmm4rec.catalogue.pictures.images import STATUSES
@@ -71,12 +72,12 @@ def test_ml100k(tmp_path: Path) -> None:
     assert (about["users"], about["items"], about["interactions"]) == (943, 1682, 100_000)
     assert about["items_without_picture_link"] == 1682 - 1663
     assert about["cleaning"]["duplicate_items"] == 1746 - 1682
-    items = pa.parquet.read_table(tmp_path / "corpus" / "items.parquet")
+    items, named = read_item_ids(tmp_path / "corpus"), read_picture_sources(tmp_path / "corpus")
     params = check_section(section("ml-100k")["images"], ImagesParams, "images", PARAMS)
     (tmp_path / "images").mkdir()
     archive = from_archive(tmp_path / "raw" / ARCHIVE)
-    scratch = tmp_path / "scratch"
-    counts = collect_images(items, archive, tmp_path / "images", scratch, params, threads=2)
+    output, scratch = tmp_path / "images", tmp_path / "scratch"
+    counts = collect_images(items, named, archive, output, scratch, params, threads=2)
     assert counts == dict.fromkeys(STATUSES, 0) | {"ok": 1663, "no-link": 19}
 
 

@@ -235,7 +235,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _holds_pictures(kind: pa.DataType) -> bool:
-    """{bytes, path}, a list of those, or {[bytes], [path]}: a `Sequence` of the datasets library."""
+    """{bytes, path}, a list of those, or {[bytes], [path]}: a `Sequence` of Hugging Face's."""
     if _is_list(kind):
         kind = kind.value_type
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:

@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,9 +21,10 @@ from urllib3.exceptions import HTTPError
 
 from lmm4rec.catalogue.downloads import TRANSIENT_STATUSES, TransientError, wished_pause
 from lmm4rec.catalogue.http_door import HttpDoor, Watch
-from lmm4rec.catalogue.pictures.archive import open_archive
+from lmm4rec.catalogue.pictures.archive import open_archive, read_archive_names
 from lmm4rec.catalogue.pictures.images import is_link
 from lmm4rec.doors import reading
+from lmm4rec.errors import InputError
 from lmm4rec.params import Section
 
 PictureSource = Callable[[str], bytes | None]
@@ -55,9 +56,25 @@ def from_archive(path: Path) -> PictureSource:
     return read
 
 
-def from_either(archive: PictureSource, network: PictureSource) -> PictureSource:
-    """http(s) links over the network, all else from the archive."""
-    return lambda picture: (network if is_link(picture) else archive)(picture)
+def from_either(archive: Path, network: PictureSource, pictures: Sequence[str]) -> PictureSource:
+    """http(s) links over the network, all else from the archive, which need not be there.
+
+    InputError: of the `pictures` that are to be asked for some lie in the archive by their names,
+    and it has none of them.
+    """
+    named = [picture for picture in pictures if not is_link(picture)]
+    if not named:
+        return network
+    held = read_archive_names(archive) if archive.exists() else []
+    if not set(named) & set(held):
+        there = f"holds {held[0]} and others" if held else "there are none"
+        raise InputError(
+            f"{archive}: none of the {len(named)} pictures that the catalogue names is there "
+            f"(named: {named[0]}; {there}); correct where its pictures are, or what its table "
+            "calls them, and run stage download again"
+        )
+    local = from_archive(archive)
+    return lambda picture: (network if is_link(picture) else local)(picture)
 
 
 def from_network(

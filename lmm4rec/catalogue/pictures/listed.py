@@ -29,7 +29,7 @@ from lmm4rec.errors import InputError
 class Located:
     """What a table says of pictures, and what there is of it."""
 
-    table: pa.Table  # item_id, position, picture, as `matching.PICTURES`
+    table: pa.Table  # `PICTURES_SCHEMA`, sorted by item, then position
     links: int  # of the rows: http(s) links
     found: int  # files of the archive
     not_there: tuple[str, ...]  # neither, in the table's order

@@ -18,16 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
 from lmm4rec.catalogue.pictures.containers import PICTURE_ENDINGS
 from lmm4rec.catalogue.pictures.hints import Hinted, hint_for
 
-PICTURES = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("position", pa.int32()),  # 0: the main one
-        ("picture", pa.string()),  # its name in the archive, or an http(s) link
-    ]
-)
 _NUMBERED = re.compile(r"(?s)(?P<item>.+?)(?P<mark>[_-](?P<k>\d{1,18})| ?\((?P<b>\d{1,18})\))")
 _IN_A_PACK = re.compile(
     r"(.+?\.(?:zip|tar|tgz|gz|tbz2|bz2|txz|xz))#(.+)", re.DOTALL | re.IGNORECASE
@@ -41,7 +35,7 @@ _FEW = 0.5  # of items with a picture, and of pictures with an item: below both 
 class Matched:
     """Pictures and their items."""
 
-    table: pa.Table  # `PICTURES`, sorted by item, then position
+    table: pa.Table  # `PICTURES_SCHEMA`, sorted by item, then position
     pattern: str | None  # how most are named: photos/**/<item>_<k>.jpg; None: there are none
     strangers: tuple[str, ...]  # files of no item, in the order of their names
     hint: str | None  # why so few match and what to do, where that can be seen
@@ -85,13 +79,13 @@ def match_pictures(names: Sequence[str], item_ids: Sequence[str]) -> Matched:
 
 
 def picture_table(by_item: Mapping[str, Sequence[str]]) -> pa.Table:
-    """`PICTURES`, of each item's pictures in order."""
+    """`PICTURES_SCHEMA`, of each item's pictures in order."""
     counts = [len(pictures) for pictures in by_item.values()]
     items = np.repeat(np.arange(len(counts)), counts)
     positions = [position for count in counts for position in range(count)]
     ids = pa.array(list(by_item), pa.string()).take(pa.array(items, pa.int64()))
     flat = [picture for pictures in by_item.values() for picture in pictures]
-    return pa.table([ids, pa.array(positions, pa.int32()), flat], schema=PICTURES)
+    return pa.table([ids, pa.array(positions, pa.int32()), flat], schema=PICTURES_SCHEMA)
 
 
 def is_cell(name: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmm4rec.catalogue.downloads import TransientError
-from lmm4rec.catalogue.pictures.archive import pack_pictures
+from lmm4rec.catalogue.pictures.archive import pack_pictures, write_archive
 from lmm4rec.catalogue.pictures.links import (
     LinkParams,
     PictureSource,
@@ -129,12 +129,28 @@ def test_archive_is_read_by_exact_names(tmp_path: Path) -> None:
     assert read("b.jpg") is None
 
 
-def test_links_go_over_the_network_and_names_to_the_archive() -> None:
-    read = from_either(lambda name: b"archive", lambda link: b"network")
-    for link in ("http://h/a.jpg", "HTTPS://h/a.jpg"):
-        assert read(link) == b"network"
-    for name in ("a.jpg", "http.jpg", "httpss://x", "ftp://h/a.jpg", "//h/a.jpg", ""):
-        assert read(name) == b"archive"
+def test_links_go_over_the_network_and_names_to_the_archive(tmp_path: Path) -> None:
+    links = ["http://h/a.jpg", "HTTPS://h/a.jpg"]
+    names = ["a.jpg", "http.jpg", "httpss://x", "ftp://h/a.jpg", "//h/a.jpg"]
+    archive = tmp_path / "images.zip"
+    assert from_either(archive, lambda link: b"network", links)(links[0]) == b"network"
+    write_archive(archive, [(name, b"archive") for name in names])
+    read = from_either(archive, lambda link: b"network", [*links, *names, "gone.jpg"])
+    assert {read(link) for link in links} == {b"network"}
+    assert {read(name) for name in names} == {b"archive"}
+    assert read("gone.jpg") is None
+
+
+def test_an_archive_with_none_of_the_pictures_is_a_sentence(tmp_path: Path) -> None:
+    archive = tmp_path / "images.zip"
+    named = ["http://h/a.jpg", "x/a.jpg", "x/b.jpg"]
+    with pytest.raises(InputError, match=r"none of the 2 pictures .* x/a\.jpg; there are none\)"):
+        from_either(archive, lambda link: None, named)
+    write_archive(archive, [("a.jpg", b"a")])
+    with pytest.raises(InputError, match=r"images\.zip: .* holds a\.jpg and others\); correct"):
+        from_either(archive, lambda link: None, named)
+    write_archive(archive, [("x/b.jpg", b"b")])  # as it advises
+    assert from_either(archive, lambda link: None, named)("x/b.jpg") == b"b"
 
 
 def test_broken_archive(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import unicodedata
 import pyarrow as pa
 import pytest
 
+from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
 from lmm4rec.catalogue.pictures.listed import Located, locate_listed
-from lmm4rec.catalogue.pictures.matching import PICTURES
 from lmm4rec.errors import InputError
 
 
@@ -21,7 +21,7 @@ def locate(names: list[str], **listed: list[str | None] | None) -> Located:
 
 
 def pictures(located: Located) -> list[tuple[str, int, str]]:
-    assert located.table.schema == PICTURES
+    assert located.table.schema == PICTURES_SCHEMA
     return [tuple(row.values()) for row in located.table.to_pylist()]
 
 

@@ -5,7 +5,8 @@ import unicodedata
 
 import pytest
 
-from lmm4rec.catalogue.pictures.matching import PICTURES, Matched, match_pictures
+from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
+from lmm4rec.catalogue.pictures.matching import Matched, match_pictures
 
 
 def pictures(matched: Matched) -> dict[str, list[str]]:
@@ -15,7 +16,7 @@ def pictures(matched: Matched) -> dict[str, list[str]]:
         of_item = found.setdefault(row["item_id"], [])
         assert row["position"] == len(of_item)
         of_item.append(row["picture"])
-    assert matched.table.schema == PICTURES
+    assert matched.table.schema == PICTURES_SCHEMA
     assert list(found) == sorted(found)
     return found
 
