@@ -10,6 +10,7 @@ Family = Literal[
     "delimited",  # cells between separators, with a header or without
     "json-lines",  # an object a line
     "literal-lines",  # a Python literal (or JSON) a line
+    "json-records",  # one document [{...}, ...]: an object a row
     "json-by-id",  # one document {id: {...}}: column `id`, then the objects' keys
     "json-baskets",  # one document {user: [item, ...]}: columns user, item
     "json-sets",  # one document [{set_id, items: [{item_id}, ...]}]: columns user, item
@@ -33,6 +34,7 @@ class Layout(Section):
     separator: str | None = None  # of delimited, baskets and cut-lines
     second_separator: str | None = None  # of baskets: between items, where it is another
     quoted: bool = True  # cells may stand in double quotes; otherwise quotes are letters
+    escape: Literal['"', "\\"] = '"'  # what stands before a quote inside such a cell
     header: bool = True
     typed_header: bool = False  # name:type, as RecBole writes; the type is cut off
     names: list[str] = []  # of the columns, in order; empty: the header's own

@@ -8,14 +8,12 @@ Three steps: `download` puts the source's files, as they came, into a folder tog
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field
 
-from lmm4rec.errors import InputError
+from lmm4rec.catalogue.readers.reading import Reading as Reading
 from lmm4rec.local_files import LocalFiles
 from lmm4rec.params import Section
 
@@ -38,25 +36,6 @@ RAW_ITEMS = pa.schema(
         ("image", pa.string()),
     ]
 )
-
-
-@dataclass
-class Reading:
-    """How much dirt is tolerated while reading, and how much was met (for about.json)."""
-
-    maximum_unparsable_share: float
-    accept_truncated: bool
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def unparsable(self, path: Path, bad: int, total: int, first: str) -> None:
-        """Count lines that could not be read; too many of them end the run."""
-        self.counts["unparsable_lines"] += bad
-        if bad > self.maximum_unparsable_share * total:
-            raise InputError(
-                f"{path}: {bad} of {total} lines cannot be read (first: {first}), more than "
-                f"maximum_unparsable_share = {self.maximum_unparsable_share} allows; fetch the "
-                "file again, or raise that parameter"
-            )
 
 
 class Source(Section, ABC):
