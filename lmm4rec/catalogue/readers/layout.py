@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from lmm4rec.params import Section
 
 Family = Literal[
@@ -37,4 +39,4 @@ class Layout(Section):
     escape: Literal['"', "\\"] = '"'  # what stands before a quote inside such a cell
     header: bool = True
     typed_header: bool = False  # name:type, as RecBole writes; the type is cut off
-    names: list[str] = []  # of the columns, in order; empty: the header's own
+    names: list[str] = Field(default=[])  # of the columns, in order; empty: the header's own

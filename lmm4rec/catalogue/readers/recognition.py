@@ -145,7 +145,8 @@ def _feed(path: Path, start: str, encoding: Encoding) -> Layout:
     if re.search(r"<(rss|feed|channel)\b", start, re.IGNORECASE):
         return Layout(family="feed", encoding=encoding)
     raise InputError(
-        f"{path}: is XML or HTML and no merchant feed (RSS or Atom); bring a feed, or a table as CSV"
+        f"{path}: is XML or HTML and no merchant feed (RSS or Atom); bring a feed, or a "
+        "table as CSV"
     )
 
 

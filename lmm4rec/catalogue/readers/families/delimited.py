@@ -152,10 +152,9 @@ def _run(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> pa.Ta
 
 def _torn(connection: duckdb.DuckDBPyConnection) -> _Torn:
     """Each refused row counts with the lines it covers, but that of an open quote as one."""
+    breaks = _BREAKS.format("rtrim(csv_line, chr(10) || chr(13))")
     found = connection.execute(
-        "select line, min(case when error_type = 'UNQUOTED VALUE' then 1 else length(regexp_replace("
-        "rtrim(csv_line, chr(10)), '(\\r?\\n)+', chr(10), 'g')) - length(replace(regexp_replace("
-        "rtrim(csv_line, chr(10)), '(\\r?\\n)+', chr(10), 'g'), chr(10), '')) + 1 end), "
+        f"select line, min(case when error_type = 'UNQUOTED VALUE' then 1 else 1 + {breaks} end), "
         "any_value(error_message) from reject_errors group by line order by line"
     ).fetchall()
     if not found:
@@ -186,7 +185,7 @@ def _plain(path: Path, layout: Layout, reading: Reading) -> Iterator[tuple[Path,
 
 
 def _with_plain_ends(path: Path, layout: Layout, reading: Reading) -> Iterator[bytes]:
-    """Blocks whose lines end in \\n alone; a lone \\r is a line's end only where there is no \\n."""
+    """Blocks whose lines end in \\n alone; a lone \\r ends one only where there is no \\n."""
     held, is_old, first = b"", False, True
     torn = b""
     try:

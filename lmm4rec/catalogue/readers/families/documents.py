@@ -23,7 +23,7 @@ _PAIRS = ["user", "item"]
 
 
 def shape(path: Path, layout: Layout) -> Shape | None:
-    """What a document holds; None where it is no JSON, `InputError` where it is of no known shape."""
+    """What a document holds; None where it is no JSON, `InputError` over an unknown shape."""
     try:
         content = _content(path, layout)
     except InputError:
@@ -150,6 +150,6 @@ def _begins_as_document(path: Path, layout: Layout) -> bool:
 
 def _no_shape(path: Path) -> Shape:
     raise InputError(
-        f"{path}: is JSON of no known shape; bring an object a line, [{{...}}, ...], {{id: {{...}}}}, "
-        "{user: [item, ...]} or [{set_id, items: [{item_id}, ...]}, ...]"
+        f"{path}: is JSON of no known shape; bring an object a line, [{{...}}, ...], "
+        "{id: {...}}, {user: [item, ...]} or [{set_id, items: [{item_id}, ...]}, ...]"
     )

@@ -197,15 +197,14 @@ def _extraction(columns: Sequence[str], ids: frozenset[str]) -> str:
     paths = [quoted("/" + name.replace("~", "~0").replace("/", "~1")) for name in columns]
     shown = ", ".join(f"nullif(cells[{k}], '') as k{k}" for k in range(1, len(paths) + 1))
     # an id that is a number with a fraction is looked at by hand
-    odd = [
-        f"coalesce(json_type(line, {paths[columns.index(name)]}) = 'DOUBLE', false)" for name in ids
-    ]
-    good = " and ".join(["is_object", *(f"not {one}" for one in odd)])
+    where = [paths[list(columns).index(name)] for name in sorted(ids)]
+    odd = [f"coalesce(json_type(line, {path}) = 'DOUBLE', false)" for path in where]
+    good = " and ".join(["true", *(f"not {one}" for one in odd)])
     return (
-        f"select {shown}, case when is_object then {good} else false end as is_read from (select line, "
-        f"is_object, case when is_object then json_extract_string(line, [{', '.join(paths)}]) end "
-        "as cells from (select line, coalesce(json_valid(line) and "
-        "starts_with(ltrim(line, ' \t'), '{'), false) as is_object from batch))"
+        f"select {shown}, case when is_object then {good} else false end as is_read "
+        "from (select line, is_object, case when is_object then "
+        f"json_extract_string(line, [{', '.join(paths)}]) end as cells from (select line, coalesce(json_valid(line) and "
+        "starts_with(ltrim(line, ' ' || chr(9)), '{'), false) as is_object from batch))"
     )
 
 

@@ -75,7 +75,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
                 member = tar.next()
                 if member is None:
                     return
-                tar.members.clear()  # it would remember them all
+                vars(tar)["members"].clear()  # it would remember them all
                 content = None
                 is_text = _parted(member.name)[1] in ("txt", "json")
                 if is_text and member.isfile() and member.size <= LONGEST_LINE_BYTES:
