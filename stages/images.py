@@ -20,8 +20,9 @@ def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_ho
 
     from lmm4rec.catalogue.corpus import (
         ITEM_IDS,
+        NEW_ARRIVALS,
         PICTURE_SOURCES,
-        read_item_ids,
+        read_all_item_ids,
         read_picture_sources,
     )
     from lmm4rec.catalogue.pictures.archive import ARCHIVE
@@ -39,11 +40,11 @@ def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_ho
     # What only says how long to try does not shape a picture that came: shards outlive its change.
     shape = params.model_dump(exclude={"timeout_seconds", "attempts", "maximum_unreachable_share"})
     code = code_fingerprint("images")
-    wanted = [fingerprint(corpus / name) for name in (ITEM_IDS, PICTURE_SOURCES)]
+    wanted = [fingerprint(corpus / name) for name in (ITEM_IDS, NEW_ARRIVALS, PICTURE_SOURCES)]
     scratch = scratch_folder(SCRATCH, "images", shape, shaped_by, wanted, code)
     with whole_folder(output) as folder:
         counts = collect_images(
-            read_item_ids(corpus),
+            read_all_item_ids(corpus),
             pictures,
             source,
             folder,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pyarrow as pa
+from pydantic import Field
+
 from lmm4rec.params import Section
 
 Family = Literal[
     "delimited",  # cells between separators, with a header or without
     "json-lines",  # an object a line
     "literal-lines",  # a Python literal (or JSON) a line
+    "json-records",  # one document [{...}, ...]: an object a row
     "json-by-id",  # one document {id: {...}}: column `id`, then the objects' keys
     "json-baskets",  # one document {user: [item, ...]}: columns user, item
     "json-sets",  # one document [{set_id, items: [{item_id}, ...]}]: columns user, item
@@ -33,6 +37,17 @@ class Layout(Section):
     separator: str | None = None  # of delimited, baskets and cut-lines
     second_separator: str | None = None  # of baskets: between items, where it is another
     quoted: bool = True  # cells may stand in double quotes; otherwise quotes are letters
+    escape: Literal['"', "\\"] = '"'  # what stands before a quote inside such a cell
     header: bool = True
     typed_header: bool = False  # name:type, as RecBole writes; the type is cut off
-    names: list[str] = []  # of the columns, in order; empty: the header's own
+    names: list[str] = Field(default=[])  # of the columns, in order; empty: the header's own
+
+
+Texts = pa.Array | pa.ChunkedArray
+"""A column of texts, as `read_rows` gives it."""
+
+
+def flat(column: Texts) -> pa.Array:
+    """A column of texts in one piece, as string."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return whole if pa.types.is_string(whole.type) else whole.cast(pa.string())

@@ -12,11 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.local_files import UNSAID_REVISION, LocalFiles
 from lmm4rec.params import Revision, Section
-
-__all__ = ["Reading"]
 
 SOURCE_FILE = "source.json"
 FILES = "files"  # the folder below the raw one where they lie as they came

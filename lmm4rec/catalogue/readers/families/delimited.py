@@ -1,0 +1,240 @@
+"""Tables of cells between separators: parsed by the engine, every line accounted for.
+
+The engine passes over a damaged stretch without a word where a quote opens and never closes, so
+rows, refused rows and the line breaks inside cells are held against the file's own lines.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from lmm4rec import doors
+from lmm4rec.catalogue.readers.cells import first_row
+from lmm4rec.catalogue.readers.families.engine import engine, quoted
+from lmm4rec.catalogue.readers.families.swallowed import refuse_rows_in_cells
+from lmm4rec.catalogue.readers.layout import Layout
+from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.catalogue.readers.unpacked import BrokenOff, blocks
+from lmm4rec.errors import InputError
+
+MEND = "mend those lines"
+_LONGEST_ROW_BYTES = 1 << 24
+_GLOBS = set("*?[]{}")
+
+
+@dataclass
+class Physical:
+    """What the bytes of a file say, whoever parses them."""
+
+    lines: int = 0  # that are not empty
+    quotes: int = 0
+    bare_returns: int = 0  # \r without \n after it
+    pairs: int = 0  # \r\n
+    breaks: int = 0  # \n, of pairs too
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all line ends are of one kind."""
+        return not self.bare_returns and self.pairs in (0, self.breaks)
+
+
+def names(path: Path, layout: Layout) -> list[str]:
+    """Of the columns: the layout's own, else the header's, else column_1, column_2, ...
+
+    A name without a type where the header gives one; a name that is empty becomes column_<k>.
+    """
+    first = first_row(path, layout)
+    if layout.names:
+        if len(layout.names) > len(first):
+            raise InputError(
+                f"{path}: has {len(first)} columns, and names are given for {len(layout.names)}: "
+                f"{', '.join(layout.names)}; give at most one a column"
+            )
+        given = list(layout.names)
+    elif layout.header:
+        given = (
+            [cell.rpartition(":")[0] or cell for cell in first] if layout.typed_header else first
+        )
+    else:
+        given = []
+    given = [name.strip() for name in given] + [""] * (len(first) - len(given))
+    return [name or f"column_{number}" for number, name in enumerate(given, 1)]
+
+
+def read(path: Path, layout: Layout, columns: Sequence[str], reading: Reading) -> pa.Table:
+    """The named columns as text, empty cells null; rows that are torn are counted and left out."""
+    known = names(path, layout)
+    wanted = [known.index(name) for name in columns]
+    with _plain(path, layout, reading) as (file, physical):
+        table, breaks, torn = _parsed(file, path, layout, len(known), wanted, physical)
+    lost = physical.lines - _head_lines(path, layout) - table.num_rows - breaks
+    if lost > torn.lines:
+        raise InputError(
+            f"{path}: {lost - torn.lines} lines are lost in a cell whose quote opens and does not "
+            f"close ({torn.first or 'near its end'}); double the quotes inside cells, or take them "
+            "out"
+        )
+    reading.unparsable(path, lost, table.num_rows + lost, torn.first)
+    return table.rename_columns(list(columns))
+
+
+def _head_lines(path: Path, layout: Layout) -> int:
+    if not layout.header:
+        return 0
+    return sum(cell.count("\n") for cell in first_row(path, layout)) + 1
+
+
+@dataclass
+class _Torn:
+    """Rows that the engine refused."""
+
+    lines: int
+    first: str
+
+
+def _parsed(
+    file: Path, path: Path, layout: Layout, n: int, wanted: list[int], physical: Physical
+) -> tuple[pa.Table, int, _Torn]:
+    """(columns c<k>, lines inside cells, what was refused)."""
+    has_quotes = layout.quoted and physical.quotes > 0
+    with engine() as connection:
+        source = _source(file, layout, n, has_quotes)
+        shown = ", ".join(f"nullif(c{k}, '') as k{i}" for i, k in enumerate(wanted))
+        if not has_quotes:
+            table = _run(connection, f"select {shown} from {source}", path)
+            return table, 0, _torn(connection)
+        inside = " + ".join(_BREAKS.format(f"c{k}") for k in range(n))
+        query = f"select {shown}, {inside} as breaks from {source}"
+        table = _run(connection, query, path)
+        counts = table["breaks"].to_numpy()
+        if counts.any():
+            where = " or ".join(f"contains(c{k}, chr(10))" for k in range(n))
+            refuse_rows_in_cells(path, connection, source, where, n, layout)
+        return table.drop_columns(["breaks"]), int(counts.sum()), _torn(connection)
+
+
+# Line breaks in a cell, those of empty lines left out.
+_BREAKS = (
+    "case when contains({0}, chr(10)) then "
+    "length(regexp_replace({0}, '(\\r?\\n)+', chr(10), 'g')) - "
+    "length(replace(regexp_replace({0}, '(\\r?\\n)+', chr(10), 'g'), chr(10), '')) else 0 end"
+)
+
+
+def _source(file: Path, layout: Layout, n: int, has_quotes: bool) -> str:
+    columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n))
+    assert layout.separator is not None
+    return (
+        f"read_csv({quoted(str(file))}, columns = {{{columns}}}, auto_detect = false, "
+        f"delim = {quoted(layout.separator)}, quote = {quoted(QUOTE if has_quotes else '')}, "
+        f"escape = {quoted(layout.escape if has_quotes else '')}, "
+        f"header = {str(layout.header).lower()}, compression = 'none', comment = '', "
+        f"ignore_errors = true, store_rejects = true, rejects_limit = 0, "
+        f"max_line_size = {_LONGEST_ROW_BYTES})"
+    )
+
+
+QUOTE = '"'
+
+
+def _run(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> pa.Table:
+    with doors.reading(path, "a table of cells", MEND, also=(duckdb.Error,)):
+        return connection.sql(query).to_arrow_table()
+
+
+def _torn(connection: duckdb.DuckDBPyConnection) -> _Torn:
+    """Each refused row counts with the lines it covers, but that of an open quote as one."""
+    breaks = _BREAKS.format("rtrim(csv_line, chr(10) || chr(13))")
+    found = connection.execute(
+        f"select line, min(case when error_type = 'UNQUOTED VALUE' then 1 else 1 + {breaks} end), "
+        "any_value(error_message) from reject_errors group by line order by line"
+    ).fetchall()
+    if not found:
+        return _Torn(0, "")
+    line, _, message = found[0]
+    return _Torn(
+        sum(row[1] for row in found), f"line {line}: {doors.shortened(ValueError(message))}"
+    )
+
+
+@contextmanager
+def _plain(path: Path, layout: Layout, reading: Reading) -> Iterator[tuple[Path, Physical]]:
+    """A file that the engine reads as it is: the person's own, or a copy while it is needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "table.txt"
+        if layout.encoding == "utf-8" and not _is_packed(path):
+            physical = _physical(blocks(path, layout))
+            if physical.is_plain:
+                if _GLOBS & set(str(path)):  # the engine would take the name for a pattern
+                    copy.symlink_to(path.resolve())
+                yield copy if copy.is_symlink() else path, physical
+                return
+        physical = Physical()
+        with copy.open("wb") as out:
+            for block in _with_plain_ends(path, layout, reading):
+                out.write(block)
+        yield copy, _physical(_blocks_of(copy))
+
+
+def _with_plain_ends(path: Path, layout: Layout, reading: Reading) -> Iterator[bytes]:
+    """Blocks whose lines end in \\n alone; a lone \\r ends one only where there is no \\n."""
+    held, is_old, first = b"", False, True
+    torn = b""
+    try:
+        for block in blocks(path, layout):
+            block = held + block
+            held = b"\r" if block.endswith(b"\r") else b""
+            block = block[: len(block) - len(held)]
+            if first:
+                is_old, first = b"\n" not in block and b"\r" in block, False
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n" if is_old else b" ")
+            whole, end, rest = (torn + block).rpartition(b"\n")
+            torn = rest
+            yield whole + end
+    except BrokenOff:
+        reading.broke_off(path)
+        return
+    yield torn
+
+
+def _blocks_of(copy: Path) -> Iterator[bytes]:
+    with copy.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            yield block
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _physical(parts: Iterator[bytes]) -> Physical:
+    found = Physical()
+    before, is_after_return = 10, False  # as if a line had ended before the first
+    for block in parts:
+        letters = np.frombuffer(block, np.uint8)
+        if not letters.size:
+            continue
+        found.quotes += block.count(b'"')
+        returns = block.count(b"\r")
+        pairs = block.count(b"\r\n") + (is_after_return and block.startswith(b"\n"))
+        found.pairs += pairs
+        found.bare_returns += returns - pairs
+        found.breaks += block.count(b"\n")
+        if returns:
+            letters = letters[letters != 13]
+        is_after_return = block.endswith(b"\r")
+        if letters.size:
+            # a line begins where a letter follows a line's end
+            begins = (letters[1:] != 10) & (letters[:-1] == 10)
+            found.lines += int(np.count_nonzero(begins)) + int(before == 10 and letters[0] != 10)
+            before = int(letters[-1])
+    return found
