@@ -27,6 +27,7 @@ class Coverage:
     bought: pa.Array
     described: pa.ChunkedArray
     pictures: FoundPictures
+    n_only_described: int = 0  # items that nobody ever bought
 
     @property
     def n_described(self) -> int:
@@ -41,7 +42,7 @@ class Coverage:
         found = self.pictures
         return {
             "items_described": self.n_described,
-            "items_only_described": len(self.described) - self.n_described,
+            "items_only_described": self.n_only_described,
             "new_arrivals": len(new),
             "items_with_picture_named": self.n_pictured,
             "pictures_named": found.table.num_rows,

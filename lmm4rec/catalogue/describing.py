@@ -90,7 +90,7 @@ def warnings(about: Mapping[str, Any]) -> list[str]:
         ("items_with_blanks_around", "ids of items had blanks around them, which are cut"),
         ("users_with_blanks_around", "ids of users had blanks around them, which are cut"),
         ("titles_of_script", "titles are code of a web page and count as missing"),
-        ("drafts", "rows of the items table are drafts and left out"),
+        ("drafts", "items are drafts: with their texts where they were bought, and no new arrivals"),
     ):
         if cleaning.get(count):
             found.append(f"{cleaning[count]:,} {words}")

@@ -57,7 +57,8 @@ def write_corpus(raw: RawCatalogue, folder: Path, params: PreprocessParams) -> d
     new = _new_items(raw, described, ever_bought, reading.counts)
     ids = pa.concat_arrays([bought, new])
     pictures = raw.pictures(ids, reading)
-    coverage = Coverage(bought, described["item_id"], pictures)
+    only = _only_described(described, reading, ever_bought)
+    coverage = Coverage(bought, described["item_id"], pictures, only)
     if raw.recipe.items is not None:
         refuse_undescribed(coverage, raw, params.minimum_described_share)
     if raw.recipe.pictures is not None:
@@ -148,6 +149,12 @@ def item_table(
     return pa.table([ids, fields["title"], text, found["group"], times], names=names)
 
 
+def _only_described(described: pa.Table, reading: Reading, ever_bought: pa.Array) -> int:
+    """How many items are described that nobody ever bought, those included that were passed over."""
+    known = set(described["item_id"].to_pylist()) | reading.unwanted
+    return len(known - set(ever_bought.to_pylist()))
+
+
 def _new_items(
     raw: RawCatalogue, described: pa.Table, ever_bought: pa.Array, counts: Counter[str]
 ) -> pa.Array:
@@ -155,7 +162,7 @@ def _new_items(
     if raw.recipe.new_arrivals == "exclude":
         return pa.array([], pa.string())
     new = new_arrivals(described, ever_bought)
-    counts["new_arrivals"] = len(new)
+    counts["drafts"] = pc.sum(described["is_draft"], min_count=0).as_py()
     return new.take(pc.sort_indices(new))
 
 

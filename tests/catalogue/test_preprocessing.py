@@ -54,7 +54,7 @@ def raw(*rows: tuple[Any, ...]) -> pa.Table:
 
 
 def item(item_id: str, **fields: Any) -> dict[str, Any]:
-    return {"item_id": item_id, "title": "", "brand": ""} | fields
+    return {"item_id": item_id, "title": "", "brand": "", "is_draft": False} | fields
 
 
 def recipe(**changes: Any) -> Recipe:

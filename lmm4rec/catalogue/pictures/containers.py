@@ -165,6 +165,13 @@ def in_parquet(path: Path, label: str, tally: Tally) -> Iterator[Picture]:
             row += batch.num_rows
 
 
+def picture_columns(path: Path) -> list[str]:
+    """The columns of a Parquet file that hold pictures."""
+    with reading(path, "a Parquet file", _MEND):
+        schema = pq.read_schema(path)
+    return [field.name for field in schema if _holds_pictures(field.type)]
+
+
 class _Budget:
     """How much a packed file may still unpack to."""
 

@@ -16,6 +16,7 @@ class Reading:
     maximum_unparsable_share: float
     accept_truncated: bool
     counts: Counter[str] = field(default_factory=Counter)
+    unwanted: set[str] = field(default_factory=set)  # ids of records that were passed over
     times: str | None = None  # how the interactions' times are written, in words
 
     def unparsable(self, path: Path, bad: int, total: int, first: str) -> None:

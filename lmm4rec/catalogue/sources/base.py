@@ -34,6 +34,7 @@ RAW_ITEMS = pa.schema(
         ("item_id", pa.string()),
         *((name, pa.string()) for name in TEXT_FIELDS),
         ("group", pa.string()),  # the product that the item is a variant of; null: none is known
+        ("is_draft", pa.bool_()),  # not offered: no new arrival
     ]
 )
 

@@ -80,7 +80,9 @@ def _rows(
     ]  # fmt: skip
     columns += [table.order] if table.order else []
     columns += [table.split.column] if table.split else []
-    return read_rows(paths, table.layout, list(dict.fromkeys(columns)), reading, root=folder)
+    ids = [*table.user, *table.item]
+    asked = list(dict.fromkeys(columns))
+    return read_rows(paths, table.layout, asked, reading, root=folder, ids=ids)
 
 
 def _carried_down(rows: pa.Table, table: InteractionsRecipe) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lmm4rec.catalogue.readers.texts import clean_texts, is_script
 from lmm4rec.catalogue.sources.base import RAW_ITEMS
 from lmm4rec.catalogue.sources.recipe import IdMap, ItemsRecipe, Recipe
 
+ITEM = "<item>"  # a column of ids beside those of a file, whatever these are called
 # Lists that Amazon and shops keep a text in are parts of it; elsewhere a comma is a comma.
 _LIST = r"^\s*\["
 
@@ -30,8 +31,10 @@ def read_items(
         return RAW_ITEMS.empty_table()
     rows = item_rows(folder, recipe, _columns(table), reading, wanted)
     if wanted is not None:
-        rows = rows.filter(pc.is_in(rows["item_id"], value_set=wanted))
-    firsts, places = _firsts(rows["item_id"].combine_chunks())
+        chosen = pc.is_in(rows[ITEM], value_set=wanted)
+        reading.unwanted.update(pc.unique(rows[ITEM].filter(pc.invert(chosen))).to_pylist())
+        rows = rows.filter(chosen)
+    firsts, places = _firsts(rows[ITEM].combine_chunks())
     reading.counts["repeated_item_rows"] += 0 if table.continues else rows.num_rows - len(firsts)
     kept = rows.take(firsts)
 
@@ -46,12 +49,13 @@ def read_items(
         title = _without_scripts(title, reading)
     return pa.table(
         {
-            "item_id": kept["item_id"],
+            "item_id": kept[ITEM],
             "title": clean_texts(title),
             "brand": clean_texts(pc.coalesce(*cells(table.brand)) if table.brand else nothing),
             "categories": _categories(cells(table.categories), cells(table.flags), table, len(firsts)),
             "description": _joined([_text(one) for one in cells(table.description)], len(firsts)),
             "group": pc.coalesce(*cells(table.group)) if table.group else nothing,
+            "is_draft": _are_drafts(cells, table, len(firsts)),
         },
         schema=RAW_ITEMS,
     )
@@ -64,35 +68,29 @@ def item_rows(
     reading: Reading,
     wanted: pa.Array | None = None,
 ) -> pa.Table:
-    """Rows of the items table that describe an item, with its id as `item_id` before `columns`.
+    """Rows of the items table that describe an item, with its id as `ITEM` beside `columns`.
 
-    Drafts and, where items are products, rows of mere variants are left out.
+    Where items are products, rows of mere variants are left out.
     """
     table = recipe.items
     assert table is not None
-    asked = [*table.item, *table.alias, *table.parent, *table.number, *columns]
-    asked += [table.drafts.column] if table.drafts else []
+    own = [*table.item, *table.alias, *table.parent, *table.number]
+    asked = [*own, *columns]
     paths = [folder / name for name in table.files]
     early = None
     if wanted is not None and len(table.item) == 1 and not (table.is_numbered or table.alias):
         early = (table.item[0], set(wanted.to_pylist()))
     there = list(dict.fromkeys(asked))
-    rows = read_rows(paths, table.layout, there, reading, wanted=early, root=folder)
+    rows = read_rows(paths, table.layout, there, reading, wanted=early, root=folder, ids=own)
     ids, _ = clean_ids(pc.coalesce(*(rows[column] for column in table.item)))
     if table.is_numbered and recipe.items_by_number is not None:
         ids = translated(ids, folder, recipe.items_by_number, reading)
     if recipe.items_are == "variant" and table.alias:
-        own, _ = clean_ids(pc.coalesce(*(rows[column] for column in table.alias)))
+        skus, _ = clean_ids(pc.coalesce(*(rows[column] for column in table.alias)))
         rows = _carried_texts(rows, ids, columns)
-        ids = own
-    rows = rows.append_column("item_id", ids)
-    stays = pc.is_valid(rows["item_id"])
-    if table.drafts and table.drafts.column in rows.column_names:
-        drafts = pa.array(table.drafts.values, pa.string())
-        is_draft = pc.is_in(rows[table.drafts.column], value_set=drafts)
-        reading.counts["drafts"] = pc.sum(is_draft, min_count=0).as_py()
-        products = rows["item_id"].filter(is_draft).combine_chunks()
-        stays = pc.and_(stays, pc.invert(pc.is_in(rows["item_id"], value_set=products)))
+        ids = skus
+    rows = rows.append_column(ITEM, ids)
+    stays = pc.is_valid(rows[ITEM])
     if table.parent and recipe.items_are == "product":
         stays = pc.and_(stays, pc.is_null(rows[table.parent[0]]))
     return rows.filter(stays)
@@ -107,12 +105,12 @@ def products_by_alias(
         return items
     asked = list(dict.fromkeys([*table.item, *table.alias, *table.parent, *table.number]))
     paths = [folder / name for name in table.files]
-    rows = read_rows(paths, table.layout, asked, Reading(1.0, True), root=folder).to_pylist()
-    product = _products(rows, table)
+    rows = read_rows(paths, table.layout, asked, Reading(1.0, True), root=folder, ids=asked)
+    product = _products(rows.to_pylist(), table)
     known = pa.array(list(product), pa.string())
     places = pc.index_in(items, value_set=known)
     theirs = pa.array(list(product.values()), pa.string()).take(places)
-    reading.counts["variants_of_products"] = len(product)
+    reading.counts["variants_of_products"] = sum(sku != item for sku, item in product.items())
     reading.counts["interactions_of_unknown_variants"] = places.null_count - items.null_count
     return pc.coalesce(theirs, items)
 
@@ -141,14 +139,25 @@ def _products(rows: list[dict[str, Any]], table: ItemsRecipe) -> dict[str, str]:
             product = parent.strip() if number is None else by_number.get(number)
             if product:
                 found[sku.strip()] = product
+        elif sku:
+            found[sku.strip()] = sku.strip()
     return found
 
 
 def _columns(table: ItemsRecipe) -> list[str]:
     return [
         *table.title, *table.brand, *table.categories, *table.flags, *table.description,
-        *table.group,
+        *table.group, *([table.drafts.column] if table.drafts else []),
     ]  # fmt: skip
+
+
+def _are_drafts(
+    cells: Callable[[Sequence[str]], list[pa.Array]], table: ItemsRecipe, n: int
+) -> pa.Array:
+    if table.drafts is None:
+        return pa.array([False] * n, pa.bool_())
+    values = pa.array(table.drafts.values, pa.string())
+    return pc.fill_null(pc.is_in(cells([table.drafts.column])[0], value_set=values), False)
 
 
 def _firsts(ids: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -207,9 +216,9 @@ def _spaced(lists: pa.Array) -> pa.Array:
 
 def _joined(parts: list[pa.Array], n: int) -> pa.Array:
     """Texts of several columns in one, cleaned."""
-    if not parts:
-        return clean_texts(pa.nulls(n, pa.string()))
-    joined = pc.binary_join_element_wise(*parts, " ", null_handling="skip")
+    joined = pa.array([""] * n, pa.string())
+    for part in parts:
+        joined = pc.binary_join_element_wise(joined, pc.fill_null(part, ""), " ")
     return clean_texts(joined)
 
 

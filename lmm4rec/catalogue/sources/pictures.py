@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lmm4rec.catalogue.pictures.listed import is_link, locate_listed
-from lmm4rec.catalogue.pictures.matching import PICTURES, match_pictures
+from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
+from lmm4rec.catalogue.pictures.matching import match_pictures
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.links import as_links
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
-from lmm4rec.catalogue.sources.items import item_rows
+from lmm4rec.catalogue.sources.items import ITEM, item_rows
 from lmm4rec.catalogue.sources.recipe import PicturesRecipe, PictureTable, Recipe
 
 _LAST = 1 << 30  # the place of a picture whose row names none
@@ -26,7 +27,7 @@ _LAST = 1 << 30  # the place of a picture whose row names none
 class FoundPictures:
     """Pictures of the wanted items, and what else there is."""
 
-    table: pa.Table  # `PICTURES`: item_id, position, picture; sorted by item, then position
+    table: pa.Table  # `PICTURES_SCHEMA`: item_id, position, picture; sorted by item, then position
     pattern: str | None = None  # how files are named: photos/**/<item>_<k>.jpg
     strangers: tuple[str, ...] = ()  # files of no item of the catalogue
     not_there: tuple[str, ...] = ()  # named, and neither a link nor among the files
@@ -56,7 +57,7 @@ def read_pictures(
     """The pictures of `items` (distinct ids) among links and the archive's `names`."""
     pictures = recipe.pictures
     if pictures is None:
-        return FoundPictures(PICTURES.empty_table())
+        return FoundPictures(PICTURES_SCHEMA.empty_table())
     if pictures.by_name:
         matched = match_pictures(names, items.to_pylist())
         return FoundPictures(
@@ -79,12 +80,12 @@ def _of_items(
     columns = [*pictures.columns, *pictures.position]
     wanted = items if recipe.new_arrivals == "exclude" else None
     rows = item_rows(folder, recipe, columns, Reading(1.0, True), wanted)
-    rows = rows.filter(pc.is_in(rows["item_id"], value_set=items))
+    rows = rows.filter(pc.is_in(rows[ITEM], value_set=items))
     lists = [as_links(rows[column]).to_pylist() for column in pictures.columns]
     places = _places(rows, pictures.position)
     gathered = _Gathered()
     repeats = recipe.items is not None and recipe.items.continues
-    for row, item in enumerate(rows["item_id"].to_pylist()):
+    for row, item in enumerate(rows[ITEM].to_pylist()):
         if item in gathered.places and not repeats:
             continue  # the first row of an id counts
         found = [one[row] or [] for one in lists]

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.pictures.containers import picture_columns
 from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
 from lmm4rec.catalogue.readers.links import as_links
@@ -70,7 +71,7 @@ def features_of(
         beside = {key: folder.matching(getattr(said, key)) for key in ("ids", "missing") if getattr(said, key)}
         found[name] = FeatureFiles(
             kind=said.kind,
-            modality=said.modality,
+            modality=said.modality or "image",
             files=files[:1],
             **{key: names[0] for key, names in beside.items() if names},
         )
@@ -139,7 +140,7 @@ def _detected(
         share = _share(match_pictures(folder.pictures, some.to_pylist()).table, some)
         ways.append((share, PicturesRecipe(files=_tops(folder), by_name=True)))
         ways += [(share, recipe) for share, recipe in _tables_of(folder, items, some, detection)]
-    columns = [] if items is None else roles_by_name(items.table.columns, ["image"]).get("image", [])
+    columns = [] if items is None else _picture_columns(folder, items)
     if items is not None and columns:
         listed = _listed(folder, items, columns[0], some)
         located = locate_listed(listed, folder.pictures).table
@@ -149,10 +150,23 @@ def _detected(
         )
         share = _share(located.filter(there), some)
         files = _tops(folder) or _packed_in(folder, items)
-        ways.append((share, PicturesRecipe(files=files, columns=columns[:1])))
+        several = len(columns) > 1
+        ways.append((share, PicturesRecipe(files=files, columns=columns, all_columns=several)))
     if not ways:
         return None, ["there are no pictures"]
     return max(ways, key=lambda way: way[0])[1], []
+
+
+def _picture_columns(folder: Folder, items: Found) -> list[str]:
+    """The column of links or file names, by its name; in Parquet all that hold pictures."""
+    table = items.table
+    named = roles_by_name(table.columns, ["image"]).get("image", [])[:1]
+    if table.layout.family != "parquet":
+        return named
+    holding = [
+        name for path in table.all_files for name in picture_columns(folder.root / path)
+    ]
+    return list(dict.fromkeys([*(name for name in named if name in holding), *holding])) or named
 
 
 def _tables_of(

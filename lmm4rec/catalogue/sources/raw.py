@@ -54,6 +54,6 @@ def open_raw(raw: Path) -> RawCatalogue:
 
 
 def new_arrivals(items: pa.Table, bought: pa.Array) -> pa.Array:
-    """Ids of described items that nobody bought."""
-    ids = items["item_id"].combine_chunks()
+    """Ids of described items that are offered and that nobody bought."""
+    ids = items.filter(pc.invert(items["is_draft"]))["item_id"].combine_chunks()
     return ids.filter(pc.invert(pc.is_in(ids, value_set=bought)))

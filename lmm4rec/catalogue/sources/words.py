@@ -103,7 +103,7 @@ class IdMapWords(TableWords):
 
 class FeatureWords(Section):
     kind: Literal["records", "rows", "rows-with-ids", "file-per-item"]
-    modality: Literal["image", "text"]
+    modality: Literal["image", "text"] | None = None  # null: as the folders of file-per-item say
     file: Text
     ids: Text | None = None
     missing: Text | None = None

@@ -109,8 +109,11 @@ class _Objects:
         """A line's cells; None where it is not wanted, or cannot be read (counted)."""
         if self._glance is not None and self._wanted is not None:
             seen = self._glance.match(line)
-            if seen and _clean(seen[1].decode("utf-8", "replace")) not in self._wanted[1]:
-                return None
+            if seen:
+                known = _clean((seen[1] or seen[2]).decode("utf-8", "replace"))
+                if known not in self._wanted[1]:
+                    self._reading.unwanted.add(known)
+                    return None
         try:
             item = parsed(line)
             cells = cells_of(item, self._columns, self._ids, self._reading.counts)
@@ -122,6 +125,7 @@ class _Objects:
         if self._wanted is not None and self._wanted[0] in self._columns:
             value = cells[self._columns.index(self._wanted[0])]
             if value is not None and _clean(value) not in self._wanted[1]:
+                self._reading.unwanted.add(_clean(value))
                 return None
         return cells
 
@@ -159,7 +163,9 @@ class _Objects:
         name, ids = self._wanted
         texts = pc.utf8_normalize(pc.utf8_trim_whitespace(table[name]), form="NFC")
         chosen = pc.is_in(texts, value_set=pa.array(sorted(ids), pa.string()))
-        return table.filter(pc.or_(chosen, pc.is_null(texts)))
+        passed = pc.and_(pc.invert(chosen), pc.is_valid(texts))
+        self._reading.unwanted.update(pc.unique(texts.filter(passed)).to_pylist())
+        return table.filter(pc.invert(passed))
 
     def _table(self, rows: list[list[str | None]]) -> pa.Table:
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(self._columns)
