@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pyarrow as pa
 from pydantic import Field
 
 from lmm4rec.params import Section
@@ -40,3 +41,13 @@ class Layout(Section):
     header: bool = True
     typed_header: bool = False  # name:type, as RecBole writes; the type is cut off
     names: list[str] = Field(default=[])  # of the columns, in order; empty: the header's own
+
+
+Texts = pa.Array | pa.ChunkedArray
+"""A column of texts, as `read_rows` gives it."""
+
+
+def flat(column: Texts) -> pa.Array:
+    """A column of texts in one piece, as string."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return whole if pa.types.is_string(whole.type) else whole.cast(pa.string())

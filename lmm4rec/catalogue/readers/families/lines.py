@@ -203,7 +203,8 @@ def _extraction(columns: Sequence[str], ids: frozenset[str]) -> str:
     return (
         f"select {shown}, case when is_object then {good} else false end as is_read "
         "from (select line, is_object, case when is_object then "
-        f"json_extract_string(line, [{', '.join(paths)}]) end as cells from (select line, coalesce(json_valid(line) and "
+        f"json_extract_string(line, [{', '.join(paths)}]) end as cells "
+        "from (select line, coalesce(json_valid(line) and "
         "starts_with(ltrim(line, ' ' || chr(9)), '{'), false) as is_object from batch))"
     )
 

@@ -1,0 +1,115 @@
+"""Texts on one line: markup dropped, entities unescaped, blanks collapsed, NFC."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from contextlib import suppress
+from html.parser import HTMLParser
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lmm4rec.catalogue.readers.layout import Texts, flat
+
+_SPACE = re.compile(r"\s+")
+_LETTERS_FOR_BREAKS = re.compile(r"\\[ntr]")  # as shops write them into their exports
+# Between these stands a blank where nothing else does; <b> and <i> stand inside words.
+_INLINE = frozenset((
+    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins",
+    "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u",
+    "var", "wbr",
+))  # fmt: skip
+_UNSEEN = frozenset(("script", "style"))
+_ODD = r"[<&\\\x00-\x08\x0e-\x1f\x7f-\x{85}]"  # what the engine's own means do not clean
+_TAG = re.compile(r"<[a-zA-Z/!?]")
+_LONGEST = 1 << 20  # letters of one text; the parser's time may grow with the square
+_SCRIPT = re.compile(
+    r"<\s*(?:script|style)\b|\bfunction\s*\w*\s*\(|\bvar\s+\w+\s*=|\bdocument\.\w+|\bwindow\.\w+"
+    r"|\.getTime\(\)|\bP\.when\(|\bjQuery\b|[.#]?[\w-]+\s*\{\s*[\w-]+\s*:[^{}]*;[^{}]*\}",
+    re.IGNORECASE,
+)
+
+
+def clean_texts(column: Texts) -> pa.Array:
+    """Each text on one line, without tags, script and style; null stays null, "" may come out.
+
+    "5 < 10 km/h" is no tag. The two letters \\n and \\t are blanks.
+    """
+    texts = flat(column)
+    collapsed = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"[\s\pZ]+", " "))
+    is_odd = pc.fill_null(
+        pc.match_substring_regex(texts, r"[<&\\\x00-\x08\x0e-\x1f\x7f-\x{85}]"), False
+    )
+    normal = pc.utf8_normalize(collapsed, form="NFC")
+    if not pc.any(is_odd, min_count=0).as_py():
+        return normal
+    cleaned = pa.array([clean_text(text) for text in texts.filter(is_odd).to_pylist()], pa.string())
+    return pc.replace_with_mask(normal, is_odd, cleaned)
+
+
+def clean_text(text: str) -> str:
+    """One text, as `clean_texts` has it."""
+    text = _LETTERS_FOR_BREAKS.sub(" ", text)
+    if "<" in text or "&" in text:
+        text = _without_markup(text)
+    return unicodedata.normalize("NFC", _SPACE.sub(" ", text).strip())
+
+
+def is_script(text: str) -> bool:
+    """Whether a title is a program or a style sheet, as in some lines of Amazon's 2018 metadata.
+
+    >>> is_script("var aPageStart = (new Date()).getTime();")
+    True
+    >>> is_script('<span class="a-size-large">Garden Gnome Ole</span>')
+    False
+    """
+    return _SCRIPT.search(text) is not None
+
+
+def _without_markup(text: str) -> str:
+    if len(text) > _LONGEST or not _TAG.search(text):
+        return _unescaped(text)
+    reader = _Reader()
+    with suppress(ValueError):  # an entity's number has more digits than Python reads
+        reader.feed(text)
+        reader.close()
+        return "".join(reader.found)
+    return _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    with suppress(ValueError):  # an entity's number has more digits than Python reads
+        return html.unescape(text)
+    return text
+
+
+class _Reader(HTMLParser):
+    """Collects what a page would show."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[str] = []
+        self._unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _UNSEEN:
+            self._unseen += 1
+        self._blank(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _UNSEEN:
+            self._unseen = max(self._unseen - 1, 0)
+        self._blank(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._blank(tag)
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self.found.append(data)
+
+    def _blank(self, tag: str) -> None:
+        if tag not in _INLINE:
+            self.found.append(" ")
