@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -49,16 +50,22 @@ def sample(path: Path, layout: Layout) -> str:
     return decoded.replace("\r", " " if "\n" in decoded else "\n")
 
 
+def may_quote(layout: Layout) -> bool:
+    """Whether cells may stand in quotes: never where the separator has several letters."""
+    return layout.quoted and len(layout.separator or "") == 1
+
+
 def rows(text: str, layout: Layout) -> Iterator[list[str]]:
     """The cells of each row that is not empty; ValueError over a quote that is out of place."""
     separator = layout.separator
     assert separator is not None
-    if not layout.quoted or len(separator) > 1:
+    if not may_quote(layout):
         yield from (line.split(separator) for line in text.split("\n") if line)
         return
+    csv.field_size_limit(_SAMPLE_BYTES)  # its own is below what a page of a shop takes
     is_doubled = layout.escape == '"'
     reader = csv.reader(
-        text.split("\n"),
+        io.StringIO(text, newline="\n"),
         delimiter=separator,
         doublequote=is_doubled,
         escapechar=None if is_doubled else "\\",
@@ -67,6 +74,8 @@ def rows(text: str, layout: Layout) -> Iterator[list[str]]:
     try:
         yield from filter(None, reader)
     except csv.Error as error:
+        if "unexpected end" in str(error) and len(text) > _SAMPLE_BYTES // 4:
+            return  # the sample ends inside a cell
         raise ValueError(str(error)) from None
 
 
@@ -114,10 +123,11 @@ def _cut_by(text: str, separator: str, layout: Layout) -> tuple[float, int, Layo
         share, cells, way = best if best[0] >= _SHARE else (*letters[:2], as_quotes[0][2])
     else:
         share, cells, way = measured[0]
-        if len(ways) > 1 and (share < _SHARE or _is_quoted_throughout(text, as_letters)):
-            share, cells, way = max(measured, key=lambda one: one[0])
-            if way is as_letters and _is_quoted_throughout(text, as_letters):
-                share, cells, way = measured[1]
+        if len(ways) > 1:
+            best = max(measured, key=lambda one: one[0])  # of equals the first: letters
+            if best[2] is as_letters and _is_quoted_throughout(text, as_letters):
+                best = measured[1]
+            share, cells, way = best
     return (share, cells, way) if share >= _SHARE and cells >= 2 else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field
@@ -43,7 +43,7 @@ class Layout(Section):
     names: list[str] = Field(default=[])  # of the columns, in order; empty: the header's own
 
 
-Texts = pa.Array | pa.ChunkedArray
+Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
 """A column of texts, as `read_rows` gives it."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import codecs
 import json
 import re
@@ -12,8 +11,16 @@ from typing import Literal
 
 from lmm4rec.catalogue.readers import cells
 from lmm4rec.catalogue.readers.families import documents
+from lmm4rec.catalogue.readers.families.values import UNPARSABLE, parsed
 from lmm4rec.catalogue.readers.layout import Layout
-from lmm4rec.catalogue.readers.unpacked import BrokenOff, opened, raw_blocks, refuse_missing
+from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.catalogue.readers.unpacked import (
+    BrokenOff,
+    lines,
+    opened,
+    raw_blocks,
+    refuse_missing,
+)
 from lmm4rec.errors import InputError
 
 Encoding = Literal["utf-8", "cp1252", "utf-16"]
@@ -58,7 +65,7 @@ def recognise(path: Path) -> Layout:
     if start.startswith("<"):
         return _feed(path, start, encoding)
     if start.startswith(("{", "[")):
-        found = _objects(path, start, encoding)
+        found = _objects(path, encoding)
         if found is not None:
             return found
     return _delimited(path, Layout(family="delimited", encoding=encoding))
@@ -150,34 +157,36 @@ def _feed(path: Path, start: str, encoding: Encoding) -> Layout:
     )
 
 
-def _objects(path: Path, start: str, encoding: Encoding) -> Layout | None:
+def _objects(path: Path, encoding: Encoding) -> Layout | None:
     """JSON or literals, an object a line or one document; None where lines merely begin so."""
-    found = [line for line in start.split("\n") if line.strip()]
-    whole = found if len(start) < _HEAD_BYTES // 2 else found[:-1]  # the last may be cut
-    first = _parsed(whole[0]) if whole else None
-    is_lines = start.startswith("{") and first is not None
-    if is_lines and (len(whole) > 1 or not _is_document(first[1])):  # type: ignore[index]
-        kinds = [one[0] for line in islice(whole, _LINES_TRIED) if (one := _parsed(line))]
-        family: Literal["json-lines", "literal-lines"]
-        family = "json-lines" if kinds.count("json") * 2 >= len(kinds) else "literal-lines"
-        return Layout(family=family, encoding=encoding)
-    layout = Layout(family="json-records", encoding=encoding)
+    layout = Layout(family="json-lines", encoding=encoding)
+    begun = _first_lines(path, layout)
+    found = [one for line in begun if (one := _parsed(line)) is not None]
+    is_lines = bool(found) and 2 * len(found) >= len(begun)
+    if is_lines and (len(begun) > 1 or not _is_document(found[0][1])):
+        is_json = 2 * sum(how == "json" for how, _ in found) >= len(found)
+        return layout if is_json else layout.model_copy(update={"family": "literal-lines"})
     shape = documents.shape(path, layout)
     return None if shape is None else layout.model_copy(update={"family": shape})
 
 
-def _parsed(line: str) -> tuple[Literal["json", "literal"], dict[str, object]] | None:
+def _first_lines(path: Path, layout: Layout) -> list[bytes]:
+    reading = Reading(maximum_unparsable_share=1.0, accept_truncated=True)
+    every = (line for batch in lines(path, layout, reading) for line in batch)
+    return list(islice(every, _LINES_TRIED))
+
+
+def _parsed(line: bytes) -> tuple[Literal["json", "literal"], dict[str, object]] | None:
     """A line's object, and how it is written."""
-    how: Literal["json", "literal"] = "json"
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        how = "literal"
-        try:
-            value = ast.literal_eval(line.strip())
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            return None
-    return (how, value) if isinstance(value, dict) else None
+        value = parsed(line)
+    except UNPARSABLE:
+        return None
+    try:
+        json.loads(line)
+    except ValueError:
+        return "literal", value
+    return "json", value
 
 
 def _is_document(value: dict[str, object]) -> bool:

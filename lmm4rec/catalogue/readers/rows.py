@@ -22,7 +22,7 @@ _LOOSE = ("json-lines", "literal-lines", "json-records", "json-by-id", "feed", "
 def column_names(path: Path, layout: Layout) -> list[str]:
     """The columns that `read_rows` can give of a file, in its order.
 
-    Of JSON and literal lines: the keys of the first 20,000.
+    Of JSON and literal lines: the keys of the first 5,000.
     """
     refuse_missing(path)
     if layout.family == "delimited":

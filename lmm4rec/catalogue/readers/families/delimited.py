@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lmm4rec import doors
-from lmm4rec.catalogue.readers.cells import first_row
+from lmm4rec.catalogue.readers.cells import first_row, may_quote
 from lmm4rec.catalogue.readers.families.engine import engine, quoted
 from lmm4rec.catalogue.readers.families.swallowed import refuse_rows_in_cells
 from lmm4rec.catalogue.readers.layout import Layout
@@ -104,7 +104,7 @@ def _parsed(
     file: Path, path: Path, layout: Layout, n: int, wanted: list[int], physical: Physical
 ) -> tuple[pa.Table, int, _Torn]:
     """(columns c<k>, lines inside cells, what was refused)."""
-    has_quotes = layout.quoted and physical.quotes > 0
+    has_quotes = may_quote(layout) and physical.quotes > 0
     with engine() as connection:
         source = _source(file, layout, n, has_quotes)
         shown = ", ".join(f"nullif(c{k}, '') as k{i}" for i, k in enumerate(wanted))

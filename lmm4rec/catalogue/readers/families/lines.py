@@ -24,11 +24,11 @@ from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import lines
 
 Wanted = tuple[str, set[str]]
-_NAMED = 20_000  # lines whose keys are the columns
+_NAMED = 5_000  # lines whose keys are the columns
 
 
 def names(path: Path, layout: Layout) -> list[str]:
-    """Of the columns: fixed ones, or the keys of the first 20,000 objects in order."""
+    """Of the columns: fixed ones, or the keys of the first 5,000 objects in order."""
     fixed = _FIXED.get(layout.family)
     if fixed is not None:
         return fixed

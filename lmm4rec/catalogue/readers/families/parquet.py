@@ -96,7 +96,9 @@ def _as_text(column: pa.Array, path: Path, name: str) -> pa.Array:
         # without a zone: the strings of naive times, which are never moved
         ending = "Z" if kind.tz is not None else ""
         naive = column.cast(pa.timestamp(kind.unit))
-        return pc.binary_join_element_wise(pc.strftime(naive, "%Y-%m-%dT%H:%M:%S"), ending, "")
+        texts = pc.strftime(naive, format="%Y-%m-%dT%H:%M:%S")
+        texts = pc.replace_substring_regex(texts, r"\.0+$", "")
+        return pc.binary_join_element_wise(texts, ending, "")
     try:
         texts = column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
