@@ -31,9 +31,18 @@ _FEW = 1000  # items by which ways to find pictures are compared
 
 
 def pictures_of(
-    folder: Folder, words: Words | None, items: Found | None, ids: pa.Array, detection: Detection
+    folder: Folder,
+    words: Words | None,
+    items: Found | None,
+    ids: pa.Array,
+    detection: Detection,
+    *,
+    strict: bool,
 ) -> tuple[PicturesRecipe | None, list[str]]:
-    """The pictures' part of the recipe, and what is to be said aloud of it."""
+    """The pictures' part of the recipe, and what is to be said aloud of it.
+
+    `strict`: what the words name must be there; of a preset's words those count that lead somewhere.
+    """
     said = words.of("pictures") if words is not None else {}
     if said is None:
         return None, []
@@ -42,11 +51,13 @@ def pictures_of(
     told = PicturesWords(**said)
     if told.table is not None:
         return _in_table(folder, told.table), []
-    columns = _columns(folder, told, items)
+    columns = _columns(folder, told, items, strict)
     if told.by_name or told.files:
         files = _named(folder, told.files) if told.files else _tops(folder)
         if files and folder.pictures:
             return PicturesRecipe(files=files, by_name=True), []
+        if strict:
+            raise _no_pictures(folder, told)
     if columns:
         position = [c for c in _as_list(told.position) if items and c in items.table.columns]
         files = _tops(folder) or _packed_in(folder, items)
@@ -123,11 +134,33 @@ def _table_recipe(folder: Folder, table: Table, roles: Mapping[str, list[str]]) 
     return PicturesRecipe(files=_tops(folder), table=recipe)
 
 
-def _columns(folder: Folder, told: PicturesWords, items: Found | None) -> list[str]:
+def _columns(
+    folder: Folder, told: PicturesWords, items: Found | None, strict: bool
+) -> list[str]:
     said = _as_list(told.columns)
-    if not said or items is None:
+    if not said:
         return []
-    return columns_there(items.table, said, "source.pictures.columns", folder, strict=False)
+    if items is None:
+        if strict:
+            raise InputError(
+                f"{folder.root}: source.pictures.columns says {', '.join(said)}, and there is no "
+                "table of items to have columns; write source.items too, or where pictures are, as "
+                "source.pictures"
+            )
+        return []
+    if strict:
+        positions = _as_list(told.position)
+        columns_there(items.table, positions, "source.pictures.position", folder, strict=True)
+    return columns_there(items.table, said, "source.pictures.columns", folder, strict=strict)
+
+
+def _no_pictures(folder: Folder, told: PicturesWords) -> InputError:
+    named = ", ".join(map(repr, told.files or []))
+    return InputError(
+        f"{folder.root}: there are no pictures {f'in {named} ' if named else ''}as source.pictures "
+        f"says; pictures lie in {', '.join(_tops(folder)) or 'no folder'}: correct it, or write "
+        "null for none"
+    )
 
 
 def _detected(

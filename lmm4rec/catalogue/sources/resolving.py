@@ -62,10 +62,16 @@ class _Resolving:
             items = self._detection.items(interactions, self._mapping_files())
             if items is None:
                 self._notes.append("there is no table of items: no texts")
+        if items is not None and not items.roles.get("item"):
+            column = self._detection.item_column(items.table, interactions)
+            items = Found(items.table, {**items.roles, "item": column})
         recipe_items = self._items_recipe(items, interactions)
         ids = self._detection.ids(interactions.table, interactions.roles["item"])
-        said = self._words if "pictures" in self._words.model_fields_set else self._preset
-        pictures, notes = pictures_of(self._folder, said, items, ids, self._detection)
+        is_said = "pictures" in self._words.model_fields_set
+        said = self._words if is_said else self._preset
+        pictures, notes = pictures_of(
+            self._folder, said, items, ids, self._detection, strict=is_said
+        )
         self._notes += notes
         default = self._preset or Words()
         return Recipe(
@@ -149,10 +155,22 @@ class _Resolving:
         return told
 
     def _no_file(self, role: str, file: Any) -> InputError:
-        return InputError(
-            f"{self._folder.root}: holds no file {file!r} as source.{role} names it; it has "
-            f"{', '.join(self._folder.tables[:12]) or 'no tables'}"
-        )
+        """Of the files that a word names the first that is not there or no table."""
+        parts = file if isinstance(file, dict) else {"": file}
+        there = f"it has {', '.join(self._folder.tables[:12]) or 'no tables'}"
+        for part, said in parts.items():
+            if self._folder.matching(said, self._folder.tables):
+                continue
+            named = self._folder.matching(said)
+            for name in named:
+                if name in self._folder.problems:
+                    return InputError(self._folder.problems[name])
+            where = f"source.{role}.file.{part}" if part else f"source.{role}"
+            what = "file" if not named else "table"
+            return InputError(
+                f"{self._folder.root}: holds no {what} {said!r} as {where} names it; {there}"
+            )
+        return InputError(f"{self._folder.root}: holds not what source.{role} names; {there}")
 
     def _interactions(self, items: Found | None) -> Found:
         found = self._told("interactions")
@@ -215,6 +233,9 @@ class _Resolving:
         named_split = roles.pop("split", None)
         if "split" not in merged and named_split:
             split = _usual_split(named_split[0])
+        if split is not None and "split" in (self._words.of("interactions") or {}):
+            where = "source.interactions.split.column"
+            columns_there(found.table, [split.column], where, self._folder, strict=True)
         words = ("date_order", "order_is_time", "parts_are_splits", "order", "hashed")
         plain = {word: merged[word] for word in words if merged.get(word) is not None}
         known = set(InteractionsRecipe.model_fields) - {"files", "layout", "split", *words}
@@ -227,9 +248,6 @@ class _Resolving:
         if items is None:
             return None
         merged = self._strict.get("items", {})
-        if merged and not items.roles.get("item"):
-            column = self._detection.item_column(items.table, interactions)
-            items = Found(items.table, {**items.roles, "item": column})
         if self._words.of("items") or not merged:
             items = self._detection.in_items(items.table, items.roles)
         self._notes += items.notes
