@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.sources.pictures import FoundPictures
-from lmm4rec.catalogue.sources.raw import RawCatalogue
+from lmm4rec.catalogue.sources.raw import RawCatalogue, new_arrivals
 from lmm4rec.catalogue.sources.recipe import ItemsRecipe, Recipe
 
 _LABEL_WIDTH = 14
@@ -132,12 +132,18 @@ def _item_lines(
     if table is None:
         yield _line("items", "none: there are no texts")
         return
-    known = pc.sum(pc.is_in(bought, value_set=items["item_id"].combine_chunks()), min_count=0).as_py()
-    more = items.num_rows - known
-    kept = "taken as new arrivals" if recipe.new_arrivals == "include" else "left out"
+    ids = items["item_id"].combine_chunks()
+    known = pc.sum(pc.is_in(bought, value_set=ids), min_count=0).as_py()
+    if recipe.new_arrivals == "include":
+        n_new = len(new_arrivals(items, bought))
+        more = f"{n_new:,} new arrivals"
+        drafts = items.num_rows - known - n_new
+        more += f", {drafts:,} drafts left out" if drafts else ""
+    else:
+        more = f"{len(reading.unwanted):,} more left out"
     words = [
         _files(table.files, table.layout),
-        f"item {_named(table.item)}: {known:,} of {len(bought):,} bought, {more:,} more {kept}",
+        f"item {_named(table.item)}: {known:,} of {len(bought):,} bought, {more}",
         *_roles(table),
     ]
     repeated = reading.counts["repeated_item_rows"]

@@ -43,13 +43,14 @@ def pictures_of(
     if told.table is not None:
         return _in_table(folder, told.table), []
     columns = _columns(folder, told, items)
-    if told.by_name or told.files:
+    if told.by_name or (told.files and not columns):
         files = _named(folder, told.files) if told.files else _tops(folder)
         if files and folder.pictures:
             return PicturesRecipe(files=files, by_name=True), []
     if columns:
-        position = [c for c in _as_list(told.position) if items and c in items.table.columns]
-        files = _tops(folder) or _packed_in(folder, items)
+        assert items is not None  # whose columns they are
+        position = [c for c in _as_list(told.position) if c in items.table.columns]
+        files = _named(folder, told.files) if told.files else _files_of(folder, items, columns)
         return PicturesRecipe(
             files=files, columns=columns, position=position, all_columns=bool(told.all_columns)
         ), []
@@ -149,7 +150,7 @@ def _detected(
             pc.is_in(located["picture"], value_set=pa.array(folder.pictures, pa.string())),
         )
         share = _share(located.filter(there), some)
-        files = _tops(folder) or _packed_in(folder, items)
+        files = _files_of(folder, items, columns)
         several = len(columns) > 1
         ways.append((share, PicturesRecipe(files=files, columns=columns, all_columns=several)))
     if not ways:
@@ -214,6 +215,18 @@ def _tops(folder: Folder) -> list[str]:
     tops = {PurePosixPath(name).parts[0] if "/" in name else "." for name in folder.pictures}
     packed = [name for name in folder.names if name.endswith(_PACKED[:1])]
     return (["."] if "." in tops else sorted(tops)) + packed
+
+
+def _files_of(folder: Folder, items: Found, columns: list[str]) -> list[str]:
+    """What is packed of pictures that the items' columns name: nothing where all are links."""
+    if items.table.layout.family in ("parquet", "tar-samples") and not folder.pictures:
+        return items.table.all_files
+    read = folder.read(items.table.all_files, items.table.layout, columns)
+    for column in columns:
+        named = pc.list_flatten(as_links(read[column]))
+        if not pc.all(pc.match_substring_regex(named, "^https?://"), min_count=0).as_py():
+            return _tops(folder) + _packed_in(folder, items)
+    return []
 
 
 def _packed_in(folder: Folder, items: Found | None) -> list[str]:
