@@ -43,7 +43,9 @@ def found_lines(raw: RawCatalogue, name: str) -> list[str]:
     lines += _item_lines(recipe, bought, items, reading)
     lines += _picture_lines(recipe, bought, pictures)
     if recipe.features:
-        lines.append(_line("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items())))
+        lines.append(
+            _line("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items()))
+        )
     lines += [_line("note", note) for note in recipe.notes]
     return lines
 
@@ -66,8 +68,11 @@ def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
         _line("density", f"{density:.4g} %"),
         _line("dropped", "; ".join(dropped) or "nothing"),
         _line("described", _share(about["items_described"], about["items"])),
-        _line("with picture", f"{_share(about['items_with_picture_named'], about['items'])}, "
-              f"{about['pictures_named']:,} pictures in all"),
+        _line(
+            "with picture",
+            f"{_share(about['items_with_picture_named'], about['items'])}, "
+            f"{about['pictures_named']:,} pictures in all",
+        ),
     ]
     return lines + [_line("look", warning) for warning in warnings(about)]
 
@@ -86,11 +91,17 @@ def warnings(about: Mapping[str, Any]) -> list[str]:
     for count, words in (
         ("repeated_item_rows", "rows repeat an item; the first of each counts"),
         ("interactions_of_unknown_variants", "interactions name a variant that no product has"),
-        ("validation_drawn_from_train", "validation rows are drawn from train: the split brings none"),
+        (
+            "validation_drawn_from_train",
+            "validation rows are drawn from train: the split brings none",
+        ),
         ("items_with_blanks_around", "ids of items had blanks around them, which are cut"),
         ("users_with_blanks_around", "ids of users had blanks around them, which are cut"),
         ("titles_of_script", "titles are code of a web page and count as missing"),
-        ("drafts", "items are drafts: with their texts where they were bought, and no new arrivals"),
+        (
+            "drafts",
+            "items are drafts: with their texts where they were bought, and no new arrivals",
+        ),
     ):
         if cleaning.get(count):
             found.append(f"{cleaning[count]:,} {words}")
@@ -112,7 +123,11 @@ def _interaction_lines(recipe: Recipe, read: pa.Table, reading: Reading) -> Iter
     ]
     if table.timestamp:
         words.append(f"time {_named(table.timestamp)} ({reading.times})")
-    words += [f"{role} {_named(getattr(table, role))}" for role in ("rating", "kind") if getattr(table, role)]
+    words += [
+        f"{role} {_named(getattr(table, role))}"
+        for role in ("rating", "kind")
+        if getattr(table, role)
+    ]
     words.append(f"{reading.counts['interaction_rows']:,} rows, {pairs:,} pairs")
     yield _line("interactions", "   ".join(words))
     if not table.timestamp:

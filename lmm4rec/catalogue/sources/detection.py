@@ -73,7 +73,11 @@ class Detection:
     def interactions(self, items: Found | None) -> Found:
         """The one table with users and items."""
         others = [t for t in self._tables if items is None or t.all_files != items.table.all_files]
-        named = [t for t in others if {"user", "item"} <= roles_by_name(t.columns, _INTERACTION_ROLES).keys()]
+        named = [
+            t
+            for t in others
+            if {"user", "item"} <= roles_by_name(t.columns, _INTERACTION_ROLES).keys()
+        ]
         if len(named) > 1:
             raise InputError(
                 f"{self._folder.root}: {_listed(named)} each have users and items; write which one "
@@ -81,7 +85,9 @@ class Detection:
             )
         if named:
             return self.in_interactions(named[0], {}, items)
-        half = [t for t in others if "user" in roles_by_name(t.columns, ["user"]) or not t.layout.header]
+        half = [
+            t for t in others if "user" in roles_by_name(t.columns, ["user"]) or not t.layout.header
+        ]
         for table in half:
             found = self._joining(table, items, half)
             if found is not None:
@@ -177,7 +183,11 @@ class Detection:
         for column in table.columns:
             own = self.ids(table, [column])
             for other in others:
-                named = items.roles["item"] if items else roles_by_name(other.columns, ["item"]).get("item", [])
+                named = (
+                    items.roles["item"]
+                    if items
+                    else roles_by_name(other.columns, ["item"]).get("item", [])
+                )
                 for theirs in named or other.columns[:1]:
                     best = max(best, (self.share_known(other, theirs, own), column))
         share, item = best
@@ -260,5 +270,3 @@ def _are_ratings(values: pa.ChunkedArray) -> bool:
 
 def _listed(tables: list[Table]) -> str:
     return " and ".join(table.called for table in tables)
-
-

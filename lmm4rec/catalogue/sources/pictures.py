@@ -48,7 +48,9 @@ class _Gathered:
         items = sorted(self.places)
         lists = [[one for *_, row in sorted(self.places[item]) for one in row] for item in items]
         kind = pa.list_(pa.string())
-        return pa.table({"item_id": pa.array(items, pa.string()), "pictures": pa.array(lists, kind)})
+        return pa.table(
+            {"item_id": pa.array(items, pa.string()), "pictures": pa.array(lists, kind)}
+        )
 
 
 def read_pictures(
@@ -60,9 +62,7 @@ def read_pictures(
         return FoundPictures(PICTURES_SCHEMA.empty_table())
     if pictures.by_name:
         matched = match_pictures(names, items.to_pylist())
-        return FoundPictures(
-            matched.table, matched.pattern, matched.strangers, hint=matched.hint
-        )
+        return FoundPictures(matched.table, matched.pattern, matched.strangers, hint=matched.hint)
     if pictures.table is not None:
         listed = _of_table(folder, pictures.table, recipe, items, reading)
     else:
@@ -73,9 +73,7 @@ def read_pictures(
     return FoundPictures(located.table, None, located.strangers, located.not_there)
 
 
-def _of_items(
-    folder: Path, pictures: PicturesRecipe, recipe: Recipe, items: pa.Array
-) -> pa.Table:
+def _of_items(folder: Path, pictures: PicturesRecipe, recipe: Recipe, items: pa.Array) -> pa.Table:
     """What columns of the items table name."""
     columns = [*pictures.columns, *pictures.position]
     wanted = items if recipe.new_arrivals == "exclude" else None
@@ -125,4 +123,6 @@ def _last_parts(listed: pa.Table) -> pa.Table:
         [urlsplit(one).path.rpartition("/")[2] if is_link(one) else one for one in row]
         for row in listed["pictures"].to_pylist()
     ]
-    return pa.table({"item_id": listed["item_id"], "pictures": pa.array(lists, pa.list_(pa.string()))})
+    return pa.table(
+        {"item_id": listed["item_id"], "pictures": pa.array(lists, pa.list_(pa.string()))}
+    )

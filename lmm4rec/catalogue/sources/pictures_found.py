@@ -57,9 +57,7 @@ def pictures_of(
     return _detected(folder, items, ids, detection) if not said else (None, [])
 
 
-def features_of(
-    folder: Folder, words: Mapping[str, FeatureWords]
-) -> dict[str, FeatureFiles]:
+def features_of(folder: Folder, words: Mapping[str, FeatureWords]) -> dict[str, FeatureFiles]:
     """Matrices that came with the catalogue, by name."""
     found = {}
     for name, said in words.items():
@@ -69,7 +67,11 @@ def features_of(
         if said.kind == "file-per-item":
             found |= _leaf_folders(files)
             continue
-        beside = {key: folder.matching(getattr(said, key)) for key in ("ids", "missing") if getattr(said, key)}
+        beside = {
+            key: folder.matching(getattr(said, key))
+            for key in ("ids", "missing")
+            if getattr(said, key)
+        }
         found[name] = FeatureFiles(
             kind=said.kind,
             modality=said.modality or "image",
@@ -164,9 +166,7 @@ def _picture_columns(folder: Folder, items: Found) -> list[str]:
     named = roles_by_name(table.columns, ["image"]).get("image", [])[:1]
     if table.layout.family != "parquet":
         return named
-    holding = [
-        name for path in table.all_files for name in picture_columns(folder.root / path)
-    ]
+    holding = [name for path in table.all_files for name in picture_columns(folder.root / path)]
     return list(dict.fromkeys([*(name for name in named if name in holding), *holding])) or named
 
 
@@ -206,7 +206,9 @@ def _share(pictures: pa.Table, ids: pa.Array) -> float:
 def _named(folder: Folder, patterns: list[str]) -> list[str]:
     """Folders, archives or files of these names that hold pictures."""
     tops = {parent.as_posix() for name in folder.pictures for parent in PurePosixPath(name).parents}
-    among = sorted((tops - {"."}) | {n for n in folder.names if n.endswith(_PACKED)} | set(folder.pictures))
+    among = sorted(
+        (tops - {"."}) | {n for n in folder.names if n.endswith(_PACKED)} | set(folder.pictures)
+    )
     return folder.matching([pattern.rstrip("/") for pattern in patterns], among)
 
 

@@ -55,7 +55,9 @@ def preset(name: str) -> Preset:
 
 def matching_preset(folder: Folder) -> str | None:
     """The first whose signature the folder has."""
-    return next((name for name, one in read_presets().items() if lacking(folder, one) is None), None)
+    return next(
+        (name for name, one in read_presets().items() if lacking(folder, one) is None), None
+    )
 
 
 def lacking(folder: Folder, one: Preset) -> str | None:

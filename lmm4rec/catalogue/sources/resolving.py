@@ -240,9 +240,7 @@ class _Resolving:
             roles["group"] = columns_there(items.table, names, "source.group", self._folder, True)
         words = ("continues", "drafts", "is_numbered", "titles_may_be_script")
         plain = {word: merged[word] for word in words if merged.get(word) is not None}
-        return ItemsRecipe(
-            files=items.table.all_files, layout=items.table.layout, **roles, **plain
-        )
+        return ItemsRecipe(files=items.table.all_files, layout=items.table.layout, **roles, **plain)
 
     def _mapping_files(self) -> list[str]:
         maps = [self._either(word) for word in ("users_by_number", "items_by_number")]

@@ -19,7 +19,9 @@ _PARTS = {
     "valid": "validation", "validation": "validation", "val": "validation", "dev": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-_PART = re.compile(rf"(?<![^\W_])({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?![^\W_])", re.I)
+_PART = re.compile(
+    rf"(?<![^\W_])({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?![^\W_])", re.I
+)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 
 

@@ -46,7 +46,9 @@ def test_days_are_times(tmp_path: Path) -> None:
     one = made("02_iso_dates", tmp_path, {"split": "temporal"})
     assert one.about["interactions"] == 60
     assert pc.min(one.interactions["timestamp"]).as_py() == 1_578_787_200  # 2020-01-12, midnight
-    latest = one.interactions.to_pandas().groupby(["user_id", "split"])["timestamp"].agg(["min", "max"])
+    latest = (
+        one.interactions.to_pandas().groupby(["user_id", "split"])["timestamp"].agg(["min", "max"])
+    )
     for user in latest.index.get_level_values(0).unique():
         assert latest.loc[(user, "train"), "max"] <= latest.loc[(user, "test"), "min"]
 
@@ -80,7 +82,9 @@ def test_a_title_that_begins_with_a_quote_swallows_nothing(tmp_path: Path) -> No
     bought = {line.split(",")[1] for line in orders}
     assert one.about["items_described"] == one.about["items"] == len(bought)
     assert one.about["cleaning"]["unparsable_lines"] == 0
-    titles = dict(zip(one.items["item_id"].to_pylist(), one.items["title"].to_pylist(), strict=True))
+    titles = dict(
+        zip(one.items["item_id"].to_pylist(), one.items["title"].to_pylist(), strict=True)
+    )
     assert titles["B00020"] == '"12 inch doll'
 
 
