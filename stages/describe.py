@@ -13,8 +13,9 @@ from stages.running.command import PARAMS, stage
 def main(dataset: str, raw: Path) -> None:
     from lmm4rec.catalogue.describing import found_lines
     from lmm4rec.catalogue.pictures.archive import picture_names
-    from lmm4rec.catalogue.sources import FolderSource, read_source
+    from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.folder import Folder
+    from lmm4rec.catalogue.sources.folder_source import FolderSource
     from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
     from lmm4rec.errors import InputError
 

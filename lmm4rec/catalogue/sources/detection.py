@@ -6,7 +6,7 @@ Two candidates that are equally good are refused: a person knows, and says it in
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,7 +126,8 @@ class Detection:
         if len(best) > 1:
             raise InputError(
                 f"{self._folder.root}: {_listed([one[2] for one in best])} describe the items "
-                f"equally well; write which one is meant, as source.items: {best[0][2].all_files[0]}"
+                "equally well; write which one is meant, as source.items: "
+                f"{best[0][2].all_files[0]}"
             )
         _, _, table, column = best[0]
         return self.in_items(table, {"item": [column]})
@@ -198,7 +199,7 @@ class Detection:
         return self._nameless(table, item)
 
     def _nameless(self, table: Table, item: str) -> Found:
-        """Columns without names: one joins the items, times and ratings look like it, one is left."""
+        """Columns without names: one joins the items, times and ratings show, one is left."""
         roles: Roles = {"item": [item]}
         rest = []
         for column in table.columns:

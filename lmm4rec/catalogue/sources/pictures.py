@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lmm4rec.catalogue.pictures.listed import is_link, locate_listed
 from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
+from lmm4rec.catalogue.pictures.images import is_link
+from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.links import as_links
@@ -87,7 +88,8 @@ def _of_items(folder: Path, pictures: PicturesRecipe, recipe: Recipe, items: pa.
         if item in gathered.places and not repeats:
             continue  # the first row of an id counts
         found = [one[row] or [] for one in lists]
-        chosen = sum(found, []) if pictures.all_columns else next(filter(None, found), [])
+        every = [picture for one in found for picture in one]
+        chosen = every if pictures.all_columns else next(filter(None, found), [])
         gathered.add(item, places[row], chosen)
     return gathered.table()
 

@@ -59,7 +59,7 @@ def pictures_of(
 
 def features_of(folder: Folder, words: Mapping[str, FeatureWords]) -> dict[str, FeatureFiles]:
     """Matrices that came with the catalogue, by name."""
-    found = {}
+    found: dict[str, FeatureFiles] = {}
     for name, said in words.items():
         files = folder.matching(said.file)
         if not files:

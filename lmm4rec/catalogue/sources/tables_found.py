@@ -1,4 +1,4 @@
-"""From words to files: which files a table is in, how they are laid out, which columns they have."""
+"""From words to files: which a table is in, how they are laid out, which columns they have."""
 
 from __future__ import annotations
 
