@@ -173,9 +173,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path | os.DirEntry[str]]]:
         yield from ((entry.name, entry) for entry in visible_files(path))
 
 
-def _deep_files(
-    root: Path, folder: Path, seen: set[str]
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _deep_files(root: Path, folder: Path, seen: set[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files of all depths by their paths below `root`; hidden files and folders are left out."""
     real = os.path.realpath(folder)
     if real in seen or not folder.is_dir():  # a link that leads back

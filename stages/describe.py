@@ -12,15 +12,19 @@ from stages.running.command import PARAMS, stage
 @click.option("--raw", default="data/raw", type=click.Path(path_type=Path), help="what was fetched")
 def main(dataset: str, raw: Path) -> None:
     from lmm4rec.catalogue.describing import found_lines
-    from lmm4rec.catalogue.sources import FolderSource, read_source
+    from lmm4rec.catalogue.pictures.archive import picture_names
+    from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.folder import Folder
+    from lmm4rec.catalogue.sources.folder_source import FolderSource
     from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
     from lmm4rec.errors import InputError
 
     source = read_source(PARAMS, dataset)
     if isinstance(source, FolderSource):
         folder = Folder(Path(source.folder))
-        catalogue = RawCatalogue(folder.root, source.recipe(folder), folder.pictures)
+        recipe = source.recipe(folder)
+        packed = [] if recipe.pictures is None else [Path(name) for name in recipe.pictures.files]
+        catalogue = RawCatalogue(folder.root, recipe, picture_names(folder.root, packed))
     elif (raw / dataset).is_dir():
         catalogue = open_raw(raw / dataset)
     else:

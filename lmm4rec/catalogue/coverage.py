@@ -91,8 +91,8 @@ def refuse_unpictured(coverage: Coverage, raw: RawCatalogue, minimum: float) -> 
             "for none"
         )
     raise InputError(
-        f"{raw.folder}: there are pictures of {coverage.n_pictured} of {n} bought items, fewer than "
-        f"minimum_pictured_share = {minimum} asks for: {hint}, or lower that parameter"
+        f"{raw.folder}: there are pictures of {coverage.n_pictured} of {n} bought items, fewer "
+        f"than minimum_pictured_share = {minimum} asks for: {hint}, or lower that parameter"
     )
 
 

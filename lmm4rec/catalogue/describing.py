@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.sources.pictures import FoundPictures
-from lmm4rec.catalogue.sources.raw import RawCatalogue
+from lmm4rec.catalogue.sources.raw import RawCatalogue, new_arrivals
 from lmm4rec.catalogue.sources.recipe import ItemsRecipe, Recipe
 
 _LABEL_WIDTH = 14
@@ -26,6 +26,18 @@ _DROPPED = {
     "outside_core": "outside the core",
     "without_training": "of users without a training row",
 }
+# What else is counted and may surprise.
+_TOLD = {
+    "repeated_item_rows": "rows that repeat an item (the first of each counts)",
+    "interactions_of_unknown_variants": "interactions with a variant that no product has",
+    "validation_drawn_from_train": "validation rows drawn from train, since the split brings none",
+    "items_with_blanks_around": "ids of items with blanks around them, which are cut",
+    "users_with_blanks_around": "ids of users with blanks around them, which are cut",
+    "titles_of_script": "titles that are code of a web page and count as missing",
+    "drafts": "drafts (with texts where they were bought, and no new arrivals)",
+    "truncated_files": "files that break off",
+}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "::": "double colons"}
 
 
 def found_lines(raw: RawCatalogue, name: str) -> list[str]:
@@ -43,7 +55,9 @@ def found_lines(raw: RawCatalogue, name: str) -> list[str]:
     lines += _item_lines(recipe, bought, items, reading)
     lines += _picture_lines(recipe, bought, pictures)
     if recipe.features:
-        lines.append(_line("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items())))
+        lines.append(
+            _line("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items()))
+        )
     lines += [_line("note", note) for note in recipe.notes]
     return lines
 
@@ -66,8 +80,11 @@ def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
         _line("density", f"{density:.4g} %"),
         _line("dropped", "; ".join(dropped) or "nothing"),
         _line("described", _share(about["items_described"], about["items"])),
-        _line("with picture", f"{_share(about['items_with_picture_named'], about['items'])}, "
-              f"{about['pictures_named']:,} pictures in all"),
+        _line(
+            "with picture",
+            f"{_share(about['items_with_picture_named'], about['items'])}, "
+            f"{about['pictures_named']:,} pictures in all",
+        ),
     ]
     return lines + [_line("look", warning) for warning in warnings(about)]
 
@@ -76,25 +93,13 @@ def warnings(about: Mapping[str, Any]) -> list[str]:
     """What may be meant otherwise, and is no reason to stop."""
     found = []
     if about["pictures_of_no_item"]:
-        found.append(
-            f"{about['pictures_of_no_item']:,} pictures are of no item, "
-            f"{about['first_picture_of_no_item']} the first"
-        )
+        first = about["first_picture_of_no_item"]
+        found.append(f"pictures of no item: {about['pictures_of_no_item']:,} ({first} the first)")
     if about["pictures_not_there"]:
-        found.append(f"{about['pictures_not_there']:,} pictures are named and not there")
+        found.append(f"pictures that are named and not there: {about['pictures_not_there']:,}")
     cleaning = about["cleaning"]
-    for count, words in (
-        ("repeated_item_rows", "rows repeat an item; the first of each counts"),
-        ("interactions_of_unknown_variants", "interactions name a variant that no product has"),
-        ("validation_drawn_from_train", "validation rows are drawn from train: the split brings none"),
-        ("items_with_blanks_around", "ids of items had blanks around them, which are cut"),
-        ("users_with_blanks_around", "ids of users had blanks around them, which are cut"),
-        ("titles_of_script", "titles are code of a web page and count as missing"),
-        ("drafts", "items are drafts: with their texts where they were bought, and no new arrivals"),
-    ):
-        if cleaning.get(count):
-            found.append(f"{cleaning[count]:,} {words}")
-    return found
+    found += [f"{words}: {cleaning[n]:,}" for n, words in _TOLD.items() if cleaning.get(n)]
+    return found + list(about["read_as"].get("notes", []))
 
 
 def bought_chunks(ids: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
@@ -112,7 +117,11 @@ def _interaction_lines(recipe: Recipe, read: pa.Table, reading: Reading) -> Iter
     ]
     if table.timestamp:
         words.append(f"time {_named(table.timestamp)} ({reading.times})")
-    words += [f"{role} {_named(getattr(table, role))}" for role in ("rating", "kind") if getattr(table, role)]
+    words += [
+        f"{role} {_named(getattr(table, role))}"
+        for role in ("rating", "kind")
+        if getattr(table, role)
+    ]
     words.append(f"{reading.counts['interaction_rows']:,} rows, {pairs:,} pairs")
     yield _line("interactions", "   ".join(words))
     if not table.timestamp:
@@ -132,18 +141,23 @@ def _item_lines(
     if table is None:
         yield _line("items", "none: there are no texts")
         return
-    known = pc.sum(pc.is_in(bought, value_set=items["item_id"].combine_chunks()), min_count=0).as_py()
-    more = items.num_rows - known
-    kept = "taken as new arrivals" if recipe.new_arrivals == "include" else "left out"
+    ids = items["item_id"].combine_chunks()
+    known = pc.sum(pc.is_in(bought, value_set=ids), min_count=0).as_py()
+    if recipe.new_arrivals == "include":
+        n_new = len(new_arrivals(items, bought))
+        drafts = items.num_rows - known - n_new
+        more = f"{n_new:,} new" + (f", {drafts:,} left out as drafts" if drafts else "")
+    else:
+        more = f"{len(reading.unwanted):,} left out that nobody bought"
     words = [
         _files(table.files, table.layout),
-        f"item {_named(table.item)}: {known:,} of {len(bought):,} bought, {more:,} more {kept}",
+        f"item {_named(table.item)}: {known:,} of {len(bought):,} bought, {more}",
         *_roles(table),
     ]
     repeated = reading.counts["repeated_item_rows"]
     yield _line("items", "   ".join(words))
     if repeated:
-        yield _line("", f"{repeated:,} rows repeat an item; the first of each counts")
+        yield _line("", f"rows that repeat an item (the first of each counts): {repeated:,}")
 
 
 def _picture_lines(recipe: Recipe, bought: pa.Array, found: FoundPictures) -> Iterator[str]:
@@ -154,12 +168,15 @@ def _picture_lines(recipe: Recipe, bought: pa.Array, found: FoundPictures) -> It
     shown = len(pictured)
     without = len(bought) - pc.sum(pc.is_in(bought, value_set=pictured), min_count=0).as_py()
     where = found.pattern or _named(recipe.pictures.columns) or "a table of pictures"
-    rest = f" ({without:,} bought items have none)" if without else ""
-    yield _line("pictures", f"{where}   {found.table.num_rows:,} pictures of {shown:,} items{rest}")
+    counts = f"pictures: {found.table.num_rows:,}   items: {shown:,}   bought, without: {without:,}"
+    yield _line("pictures", f"{where}   {counts}")
     if found.strangers:
-        yield _line("", f"{len(found.strangers):,} files of no item: {found.strangers[0]}")
+        yield _line(
+            "", f"files of no item: {len(found.strangers):,}, {found.strangers[0]} the first"
+        )
     if found.not_there:
-        yield _line("", f"{len(found.not_there):,} named and not there: {found.not_there[0]}")
+        first = found.not_there[0]
+        yield _line("", f"named and not there: {len(found.not_there):,}, {first} the first")
     if found.hint:
         yield _line("", found.hint)
 
@@ -173,9 +190,9 @@ def _files(names: Sequence[str], layout: Layout) -> str:
     shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     if layout.family != "delimited":
         return f"{shown} ({layout.family})"
-    separator = {"\t": "tab", " ": "blank"}.get(layout.separator or "", layout.separator)
+    separator = _SEPARATORS.get(layout.separator or "", layout.separator)
     header = "header" if layout.header else "no header"
-    return f"{shown} ({separator} {layout.encoding}, {header})"
+    return f"{shown} ({separator}, {layout.encoding}, {header})"
 
 
 def _named(columns: Sequence[str]) -> str:
@@ -183,7 +200,7 @@ def _named(columns: Sequence[str]) -> str:
 
 
 def _new(count: int) -> str:
-    return f" bought, {count:,} new arrivals" if count else ""
+    return f", and {count:,} that nobody bought yet" if count else ""
 
 
 def _share(count: int, of: int) -> str:

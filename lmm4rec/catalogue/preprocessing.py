@@ -136,7 +136,7 @@ def split_rows(
 def item_table(
     raw: pa.Table, ids: pa.Array, taken: pa.ChunkedArray, text_fields: list[TextField]
 ) -> pa.Table:
-    """A row per id, in order: title, chosen fields joined by spaces, and how often it is `taken`."""
+    """A row per id, in order: title, chosen fields joined by spaces, how often it is `taken`."""
     rows = rows_of(ids, raw["item_id"].combine_chunks())
     found = raw.take(pa.array(rows, mask=rows < 0))
     fields = {name: pc.fill_null(found[name], "") for name in ("title", *text_fields)}
@@ -150,7 +150,7 @@ def item_table(
 
 
 def _only_described(described: pa.Table, reading: Reading, ever_bought: pa.Array) -> int:
-    """How many items are described that nobody ever bought, those included that were passed over."""
+    """How many described items nobody ever bought, those included that were passed over."""
     known = set(described["item_id"].to_pylist()) | reading.unwanted
     return len(known - set(ever_bought.to_pylist()))
 

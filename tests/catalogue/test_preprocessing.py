@@ -182,9 +182,7 @@ def test_with_kinds_a_pair_keeps_its_strongest_at_its_first_time() -> None:
 
 def test_a_temporal_split_without_times_is_refused() -> None:
     rows = raw(*(("u", f"i{number}", None, 0) for number in range(5)))
-    untimed = listed(
-        rows, interactions=recipe().interactions.model_copy(update={"timestamp": []})
-    )
+    untimed = listed(rows, interactions=recipe().interactions.model_copy(update={"timestamp": []}))
     with pytest.raises(InputError, match="split is temporal, but the source brings no times"):
         split_rows(rows, untimed, params(split="temporal"), Counter())
 
@@ -275,5 +273,7 @@ def test_too_few_described_items_are_refused_with_what_would_join(tmp_path: Path
     ):
         write_corpus(listed(raw(*ROWS), items), tmp_path, params(minimum_described_share=0.5))
     items = [item(f"x{number}") for number in range(7)]
-    with pytest.raises(InputError, match=r"interactions name i0, i1, i2, the table x0, x1, x2; write"):
+    with pytest.raises(
+        InputError, match=r"interactions name i0, i1, i2, the table x0, x1, x2; write"
+    ):
         write_corpus(listed(raw(*ROWS), items), tmp_path, params(minimum_described_share=0.5))

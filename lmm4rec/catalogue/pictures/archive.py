@@ -65,6 +65,14 @@ def pack_pictures(root: Path, paths: Sequence[Path], archive: Path) -> Packed:
 _COUNTED = ("pictures", "bytes", "hidden", "without_bytes", "not_pictures")
 
 
+def picture_names(root: Path, paths: Sequence[Path]) -> list[str]:
+    """The names under which `pack_pictures` would pack these files, in ascending order."""
+    tally, names = Tally(Counter(), Counter()), dict[str, str]()
+    return sorted(
+        _own_name(picture.name, names) for path in paths for picture in _pictures(root, path, tally)
+    )
+
+
 def write_archive(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
     """(name, content) pairs, in the order given."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:

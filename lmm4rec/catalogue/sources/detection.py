@@ -6,7 +6,7 @@ Two candidates that are equally good are refused: a person knows, and says it in
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +73,11 @@ class Detection:
     def interactions(self, items: Found | None) -> Found:
         """The one table with users and items."""
         others = [t for t in self._tables if items is None or t.all_files != items.table.all_files]
-        named = [t for t in others if {"user", "item"} <= roles_by_name(t.columns, _INTERACTION_ROLES).keys()]
+        named = [
+            t
+            for t in others
+            if {"user", "item"} <= roles_by_name(t.columns, _INTERACTION_ROLES).keys()
+        ]
         if len(named) > 1:
             raise InputError(
                 f"{self._folder.root}: {_listed(named)} each have users and items; write which one "
@@ -81,7 +85,9 @@ class Detection:
             )
         if named:
             return self.in_interactions(named[0], {}, items)
-        half = [t for t in others if "user" in roles_by_name(t.columns, ["user"]) or not t.layout.header]
+        half = [
+            t for t in others if "user" in roles_by_name(t.columns, ["user"]) or not t.layout.header
+        ]
         for table in half:
             found = self._joining(table, items, half)
             if found is not None:
@@ -120,7 +126,8 @@ class Detection:
         if len(best) > 1:
             raise InputError(
                 f"{self._folder.root}: {_listed([one[2] for one in best])} describe the items "
-                f"equally well; write which one is meant, as source.items: {best[0][2].all_files[0]}"
+                "equally well; write which one is meant, as source.items: "
+                f"{best[0][2].all_files[0]}"
             )
         _, _, table, column = best[0]
         return self.in_items(table, {"item": [column]})
@@ -177,7 +184,11 @@ class Detection:
         for column in table.columns:
             own = self.ids(table, [column])
             for other in others:
-                named = items.roles["item"] if items else roles_by_name(other.columns, ["item"]).get("item", [])
+                named = (
+                    items.roles["item"]
+                    if items
+                    else roles_by_name(other.columns, ["item"]).get("item", [])
+                )
                 for theirs in named or other.columns[:1]:
                     best = max(best, (self.share_known(other, theirs, own), column))
         share, item = best
@@ -188,7 +199,7 @@ class Detection:
         return self._nameless(table, item)
 
     def _nameless(self, table: Table, item: str) -> Found:
-        """Columns without names: one joins the items, times and ratings look like it, one is left."""
+        """Columns without names: one joins the items, times and ratings show, one is left."""
         roles: Roles = {"item": [item]}
         rest = []
         for column in table.columns:
@@ -260,5 +271,3 @@ def _are_ratings(values: pa.ChunkedArray) -> bool:
 
 def _listed(tables: list[Table]) -> str:
     return " and ".join(table.called for table in tables)
-
-

@@ -30,7 +30,7 @@ class FetchedSource(WordedSource):
     kind: Literal["fetched"] = "fetched"
     category: Text | None = None  # Baby, Toys_and_Games, ... as the preset's addresses call it
     fetch: dict[Text, RemoteFile] | None = Field(default=None, min_length=1)  # by what they are
-    sha256: dict[Text, Sha256] = {}  # of the preset's files: reviews, metadata
+    sha256: dict[Text, Sha256] = Field(default={})  # of the preset's files: reviews, metadata
 
     @model_validator(mode="after")
     def _has_addresses(self) -> FetchedSource:

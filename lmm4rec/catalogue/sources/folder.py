@@ -53,7 +53,9 @@ class Folder:
         maybe = (n for n in self.names if _suffix(n) not in _NO_TABLES and n not in OURS)
         return [name for name in maybe if self.layout(name) is not None]
 
-    def matching(self, patterns: str | Iterable[str], among: Iterable[str] | None = None) -> list[str]:
+    def matching(
+        self, patterns: str | Iterable[str], among: Iterable[str] | None = None
+    ) -> list[str]:
         """Files of one of these names, in which * stands for anything; at any depth."""
         patterns = [patterns] if isinstance(patterns, str) else list(patterns)
         among = self.names if among is None else among

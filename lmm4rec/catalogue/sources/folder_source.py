@@ -121,8 +121,9 @@ def _with_hashed_users(
     reading = Reading(_MOST_UNREADABLE, False)
     rows = read_rows(paths, table.layout, list(dict.fromkeys(columns)), reading, root=theirs.root)
     users, _ = clean_ids(coalesced(rows, table.user))
-    hashed = hashed_ids(pa.chunked_array([users]) if isinstance(users, pa.Array) else users,
-                        _salt(salt))
+    hashed = hashed_ids(
+        pa.chunked_array([users]) if isinstance(users, pa.Array) else users, _salt(salt)
+    )
     kept = rows.drop_columns([*table.user, "file_number"]).append_column("user", hashed)
     write_table(kept, files / _HASHED)
     carried = [name for name in table.carried_down if name not in table.user]
@@ -131,7 +132,9 @@ def _with_hashed_users(
             "files": {"all": [_HASHED]},
             "layout": Layout(family="parquet"),
             "user": ["user"],
-            "carried_down": [*carried, "user"] if set(table.carried_down) & set(table.user) else carried,
+            "carried_down": [*carried, "user"]
+            if set(table.carried_down) & set(table.user)
+            else carried,
             "hashed": False,
         }
     )

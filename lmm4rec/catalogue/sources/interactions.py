@@ -71,9 +71,7 @@ def hashed_ids(ids: pa.ChunkedArray, salt: bytes) -> pa.Array:
     return pa.array(sums, pa.string()).take(places.combine_chunks())
 
 
-def _rows(
-    folder: Path, paths: list[Path], table: InteractionsRecipe, reading: Reading
-) -> pa.Table:
+def _rows(folder: Path, paths: list[Path], table: InteractionsRecipe, reading: Reading) -> pa.Table:
     columns = [
         *table.user, *table.item, *table.rating, *table.timestamp, *table.kind,
         *table.carried_down, *table.cancelled,
@@ -123,7 +121,9 @@ def _weighed(
     if unknown:
         seen = sorted(((n, kind) for kind, n in counts.items() if kind is not None), reverse=True)
         shown = ", ".join(f"{kind} {n}" for n, kind in seen[:_SHOWN_KINDS])
-        asked = ", ".join(f"{kind}: {rank}" for rank, (_, kind) in enumerate(seen[:_SHOWN_KINDS], 1))
+        asked = ", ".join(
+            f"{kind}: {rank}" for rank, (_, kind) in enumerate(seen[:_SHOWN_KINDS], 1)
+        )
         raise InputError(
             f"{path}: {recipe.interactions.kind[0]} says {shown}, and source.kinds gives "
             f"{unknown[0]!r} no weight; write what each is worth, as source.kinds: {{{asked}}} "
@@ -188,9 +188,7 @@ def _splits_by_column(rows: pa.Table, split: GivenSplit, path: Path) -> pa.Array
     return pa.array(SPLITS).take(codes.combine_chunks())
 
 
-def _first_bad(
-    rows: pa.Table, table: InteractionsRecipe, undated: pa.Array, bad: pa.Array
-) -> str:
+def _first_bad(rows: pa.Table, table: InteractionsRecipe, undated: pa.Array, bad: pa.Array) -> str:
     row = pc.index(bad, True).as_py()
     is_time = undated[row].as_py()
     column = (table.timestamp if is_time else table.rating)[0]

@@ -22,9 +22,7 @@ ITEM = "<item>"  # a column of ids beside those of a file, whatever these are ca
 _LIST = r"^\s*\["
 
 
-def read_items(
-    folder: Path, recipe: Recipe, wanted: pa.Array | None, reading: Reading
-) -> pa.Table:
+def read_items(folder: Path, recipe: Recipe, wanted: pa.Array | None, reading: Reading) -> pa.Table:
     """What the recipe's table says of the wanted items (null: of all), `RAW_ITEMS`, each once."""
     table = recipe.items
     if table is None:
@@ -41,7 +39,9 @@ def read_items(
     def cells(columns: Sequence[str]) -> list[pa.Array]:
         if not table.continues:
             return [kept[column].combine_chunks() for column in columns]
-        return [_first_filled(rows[column].combine_chunks(), places, len(firsts)) for column in columns]
+        return [
+            _first_filled(rows[column].combine_chunks(), places, len(firsts)) for column in columns
+        ]
 
     nothing = pa.nulls(len(firsts), pa.string())
     title = pc.coalesce(*cells(table.title)) if table.title else nothing
@@ -52,7 +52,9 @@ def read_items(
             "item_id": kept[ITEM],
             "title": clean_texts(title),
             "brand": clean_texts(pc.coalesce(*cells(table.brand)) if table.brand else nothing),
-            "categories": _categories(cells(table.categories), cells(table.flags), table, len(firsts)),
+            "categories": _categories(
+                cells(table.categories), cells(table.flags), table, len(firsts)
+            ),
             "description": _joined([_text(one) for one in cells(table.description)], len(firsts)),
             "group": pc.coalesce(*cells(table.group)) if table.group else nothing,
             "is_draft": _are_drafts(cells, table, len(firsts)),
@@ -96,9 +98,7 @@ def item_rows(
     return rows.filter(stays)
 
 
-def products_by_alias(
-    items: pa.Array, folder: Path, recipe: Recipe, reading: Reading
-) -> pa.Array:
+def products_by_alias(items: pa.Array, folder: Path, recipe: Recipe, reading: Reading) -> pa.Array:
     """What interactions name, a variant's SKU, as the product that it is one of."""
     table = recipe.items
     if table is None or recipe.items_are == "variant" or not (table.alias or table.parent):

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lmm4rec.catalogue.pictures.listed import is_link, locate_listed
 from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
+from lmm4rec.catalogue.pictures.images import is_link
+from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.links import as_links
@@ -48,7 +49,9 @@ class _Gathered:
         items = sorted(self.places)
         lists = [[one for *_, row in sorted(self.places[item]) for one in row] for item in items]
         kind = pa.list_(pa.string())
-        return pa.table({"item_id": pa.array(items, pa.string()), "pictures": pa.array(lists, kind)})
+        return pa.table(
+            {"item_id": pa.array(items, pa.string()), "pictures": pa.array(lists, kind)}
+        )
 
 
 def read_pictures(
@@ -60,9 +63,7 @@ def read_pictures(
         return FoundPictures(PICTURES_SCHEMA.empty_table())
     if pictures.by_name:
         matched = match_pictures(names, items.to_pylist())
-        return FoundPictures(
-            matched.table, matched.pattern, matched.strangers, hint=matched.hint
-        )
+        return FoundPictures(matched.table, matched.pattern, matched.strangers, hint=matched.hint)
     if pictures.table is not None:
         listed = _of_table(folder, pictures.table, recipe, items, reading)
     else:
@@ -73,9 +74,7 @@ def read_pictures(
     return FoundPictures(located.table, None, located.strangers, located.not_there)
 
 
-def _of_items(
-    folder: Path, pictures: PicturesRecipe, recipe: Recipe, items: pa.Array
-) -> pa.Table:
+def _of_items(folder: Path, pictures: PicturesRecipe, recipe: Recipe, items: pa.Array) -> pa.Table:
     """What columns of the items table name."""
     columns = [*pictures.columns, *pictures.position]
     wanted = items if recipe.new_arrivals == "exclude" else None
@@ -89,7 +88,8 @@ def _of_items(
         if item in gathered.places and not repeats:
             continue  # the first row of an id counts
         found = [one[row] or [] for one in lists]
-        chosen = sum(found, []) if pictures.all_columns else next(filter(None, found), [])
+        every = [picture for one in found for picture in one]
+        chosen = every if pictures.all_columns else next(filter(None, found), [])
         gathered.add(item, places[row], chosen)
     return gathered.table()
 
@@ -125,4 +125,6 @@ def _last_parts(listed: pa.Table) -> pa.Table:
         [urlsplit(one).path.rpartition("/")[2] if is_link(one) else one for one in row]
         for row in listed["pictures"].to_pylist()
     ]
-    return pa.table({"item_id": listed["item_id"], "pictures": pa.array(lists, pa.list_(pa.string()))})
+    return pa.table(
+        {"item_id": listed["item_id"], "pictures": pa.array(lists, pa.list_(pa.string()))}
+    )

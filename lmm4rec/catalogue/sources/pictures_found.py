@@ -52,26 +52,27 @@ def pictures_of(
     if told.table is not None:
         return _in_table(folder, told.table), []
     columns = _columns(folder, told, items, strict)
-    if told.by_name or told.files:
+    if told.by_name or (told.files and not columns):
         files = _named(folder, told.files) if told.files else _tops(folder)
         if files and folder.pictures:
             return PicturesRecipe(files=files, by_name=True), []
         if strict:
             raise _no_pictures(folder, told)
     if columns:
-        position = [c for c in _as_list(told.position) if items and c in items.table.columns]
-        files = _tops(folder) or _packed_in(folder, items)
+        assert items is not None  # whose columns they are
+        position = [c for c in _as_list(told.position) if c in items.table.columns]
+        files = _named(folder, told.files) if told.files else _files_of(folder, items, columns)
+        if strict and told.files and not files:
+            raise _no_pictures(folder, told)
         return PicturesRecipe(
             files=files, columns=columns, position=position, all_columns=bool(told.all_columns)
         ), []
     return _detected(folder, items, ids, detection) if not said else (None, [])
 
 
-def features_of(
-    folder: Folder, words: Mapping[str, FeatureWords]
-) -> dict[str, FeatureFiles]:
+def features_of(folder: Folder, words: Mapping[str, FeatureWords]) -> dict[str, FeatureFiles]:
     """Matrices that came with the catalogue, by name."""
-    found = {}
+    found: dict[str, FeatureFiles] = {}
     for name, said in words.items():
         files = folder.matching(said.file)
         if not files:
@@ -79,7 +80,11 @@ def features_of(
         if said.kind == "file-per-item":
             found |= _leaf_folders(files)
             continue
-        beside = {key: folder.matching(getattr(said, key)) for key in ("ids", "missing") if getattr(said, key)}
+        beside = {
+            key: folder.matching(getattr(said, key))
+            for key in ("ids", "missing")
+            if getattr(said, key)
+        }
         found[name] = FeatureFiles(
             kind=said.kind,
             modality=said.modality or "image",
@@ -182,7 +187,7 @@ def _detected(
             pc.is_in(located["picture"], value_set=pa.array(folder.pictures, pa.string())),
         )
         share = _share(located.filter(there), some)
-        files = _tops(folder) or _packed_in(folder, items)
+        files = _files_of(folder, items, columns)
         several = len(columns) > 1
         ways.append((share, PicturesRecipe(files=files, columns=columns, all_columns=several)))
     if not ways:
@@ -196,9 +201,7 @@ def _picture_columns(folder: Folder, items: Found) -> list[str]:
     named = roles_by_name(table.columns, ["image"]).get("image", [])[:1]
     if table.layout.family != "parquet":
         return named
-    holding = [
-        name for path in table.all_files for name in picture_columns(folder.root / path)
-    ]
+    holding = [name for path in table.all_files for name in picture_columns(folder.root / path)]
     return list(dict.fromkeys([*(name for name in named if name in holding), *holding])) or named
 
 
@@ -238,7 +241,9 @@ def _share(pictures: pa.Table, ids: pa.Array) -> float:
 def _named(folder: Folder, patterns: list[str]) -> list[str]:
     """Folders, archives or files of these names that hold pictures."""
     tops = {parent.as_posix() for name in folder.pictures for parent in PurePosixPath(name).parents}
-    among = sorted((tops - {"."}) | {n for n in folder.names if n.endswith(_PACKED)} | set(folder.pictures))
+    among = sorted(
+        (tops - {"."}) | {n for n in folder.names if n.endswith(_PACKED)} | set(folder.pictures)
+    )
     return folder.matching([pattern.rstrip("/") for pattern in patterns], among)
 
 
@@ -247,6 +252,18 @@ def _tops(folder: Folder) -> list[str]:
     tops = {PurePosixPath(name).parts[0] if "/" in name else "." for name in folder.pictures}
     packed = [name for name in folder.names if name.endswith(_PACKED[:1])]
     return (["."] if "." in tops else sorted(tops)) + packed
+
+
+def _files_of(folder: Folder, items: Found, columns: list[str]) -> list[str]:
+    """What is packed of pictures that the items' columns name: nothing where all are links."""
+    if items.table.layout.family in ("parquet", "tar-samples") and not folder.pictures:
+        return items.table.all_files
+    read = folder.read(items.table.all_files, items.table.layout, columns)
+    for column in columns:
+        named = pc.list_flatten(as_links(read[column]))
+        if not pc.all(pc.match_substring_regex(named, "^https?://"), min_count=0).as_py():
+            return _tops(folder) + _packed_in(folder, items)
+    return []
 
 
 def _packed_in(folder: Folder, items: Found | None) -> list[str]:

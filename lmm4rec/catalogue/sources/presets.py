@@ -11,7 +11,7 @@ from pydantic import Field
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.words import InteractionsWords, ItemsWords, Words
 from lmm4rec.errors import InputError, did_you_mean
-from lmm4rec.params import Section, Text, check_section, read_params
+from lmm4rec.params import Text, check_section, read_params
 
 _FILE = Path(__file__).with_name("presets.yaml")
 
@@ -19,14 +19,14 @@ _FILE = Path(__file__).with_name("presets.yaml")
 class InteractionsWay(InteractionsWords):
     """One way in which interactions may lie in a folder."""
 
-    having: list[Text] = []  # columns by which the file is known
+    having: list[Text] = Field(default=[])  # columns by which the file is known
     shards: bool = False  # all files of the name are one table
     names_without_header: list[Text] | None = None  # of the columns, in files that have no header
     told_apart_by_items: bool = False  # which of user and item is which, the items table says
 
 
 class ItemsWay(ItemsWords):
-    having: list[Text] = []
+    having: list[Text] = Field(default=[])
     shards: bool = False
 
 
@@ -34,10 +34,10 @@ class Preset(Words):
     """Interactions and items in several ways; a part that is absent is found by detection."""
 
     signature: Annotated[list[Text | list[Text]], Field(min_length=1)]
-    fetch: dict[Text, Text] = {}  # addresses by role, with {category}
-    interactions: list[InteractionsWay] = []  # type: ignore[assignment]
-    items: list[ItemsWay] | None = []  # type: ignore[assignment]
-    notes: list[Text] = []
+    fetch: dict[Text, Text] = Field(default={})  # addresses by role, with {category}
+    interactions: list[InteractionsWay] = Field(default=[])  # type: ignore[assignment]
+    items: list[ItemsWay] | None = Field(default=[])  # type: ignore[assignment]
+    notes: list[Text] = Field(default=[])
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +55,9 @@ def preset(name: str) -> Preset:
 
 def matching_preset(folder: Folder) -> str | None:
     """The first whose signature the folder has."""
-    return next((name for name, one in read_presets().items() if lacking(folder, one) is None), None)
+    return next(
+        (name for name, one in read_presets().items() if lacking(folder, one) is None), None
+    )
 
 
 def lacking(folder: Folder, one: Preset) -> str | None:

@@ -22,6 +22,7 @@ SPLITS = ("train", "validation", "test")
 Columns = Annotated[list[Text], Distinct]
 Part = Literal["all", "train", "validation", "test"]
 DateOrder = Literal["day-first", "month-first"]
+Weight = Annotated[float, Field(ge=0)]
 NewArrivals = Literal["include", "exclude"]
 
 
@@ -49,16 +50,18 @@ class InteractionsRecipe(Section):
     layout: Layout
     user: Columns
     item: Columns
-    rating: Columns = []
-    timestamp: Columns = []
+    rating: Columns = Field(default=[])
+    timestamp: Columns = Field(default=[])
     date_order: DateOrder | None = None  # of dates such as 03/04/2024
     order_is_time: bool = False  # the position in the file stands for a time
-    kind: Columns = []
+    kind: Columns = Field(default=[])
     split: GivenSplit | None = None
     parts_are_splits: bool = True  # false: parts by other than interactions; all are read as one
     order: Text | None = None  # the column whose equal cells make rows one order
-    carried_down: Columns = []  # columns that only an order's first row fills
-    cancelled: Columns = []  # a row of an order where one of these is filled counts as none
+    carried_down: Columns = Field(default=[])  # columns that only an order's first row fills
+    cancelled: Columns = Field(
+        default=[]
+    )  # a row of an order where one of these is filled counts as none
     hashed: bool = False  # users are personal data: only salted sums of them are kept
 
 
@@ -75,16 +78,18 @@ class ItemsRecipe(Section):
     files: list[Text]
     layout: Layout
     item: Columns
-    title: Columns = []
-    brand: Columns = []
-    categories: Columns = []
-    flags: Columns = []  # columns of 0 and 1 whose names are categories
-    description: Columns = []
-    group: Columns = []
+    title: Columns = Field(default=[])
+    brand: Columns = Field(default=[])
+    categories: Columns = Field(default=[])
+    flags: Columns = Field(default=[])  # columns of 0 and 1 whose names are categories
+    description: Columns = Field(default=[])
+    group: Columns = Field(default=[])
     continues: bool = False  # further rows of an id tell more of it, instead of repeating it
-    alias: Columns = []  # what interactions call a variant of the item: its SKU
-    parent: Columns = []  # a variant's row names its product here: an id, or id:<number>
-    number: Columns = []  # what id:<number> means
+    alias: Columns = Field(default=[])  # what interactions call a variant of the item: its SKU
+    parent: Columns = Field(
+        default=[]
+    )  # a variant's row names its product here: an id, or id:<number>
+    number: Columns = Field(default=[])  # what id:<number> means
     drafts: Drafts | None = None
     is_numbered: bool = False  # ids in it are numbers that `ids` translates
     titles_may_be_script: bool = False
@@ -93,10 +98,14 @@ class ItemsRecipe(Section):
 class PicturesRecipe(Section):
     """Where pictures are: in files named after items, in a column of the items, or in a table."""
 
-    files: list[Text] = []  # folders, archives, Parquet files whose pictures are packed
-    columns: Columns = []  # of the items: links, file names, lists of them
+    files: list[Text] = Field(
+        default=[]
+    )  # folders, archives, Parquet files whose pictures are packed
+    columns: Columns = Field(default=[])  # of the items: links, file names, lists of them
     all_columns: bool = False  # pictures of all columns, instead of the first that has one
-    position: Columns = []  # of the items, beside `columns`: in which place a row's picture comes
+    position: Columns = Field(
+        default=[]
+    )  # of the items, beside `columns`: in which place a row's picture comes
     table: PictureTable | None = None
     by_name: bool = False  # files are named after items
     links_are_packed: bool = False  # the last parts of links are files' names
@@ -139,11 +148,11 @@ class Recipe(Section):
     pictures: PicturesRecipe | None
     users_by_number: IdMap | None = None
     items_by_number: IdMap | None = None
-    features: dict[Text, FeatureFiles] = {}
-    kinds: dict[Text, Annotated[float, Field(ge=0)]] = {}  # weight by kind; 0: no interaction
+    features: dict[Text, FeatureFiles] = Field(default={})
+    kinds: dict[Text, Weight] = Field(default={})  # weight by kind; 0: no interaction
     items_are: Literal["product", "variant"] = "product"
     new_arrivals: NewArrivals = "include"
-    notes: list[Text] = []  # what was decided and ought to be said aloud
+    notes: list[Text] = Field(default=[])  # what was decided and ought to be said aloud
 
     @property
     def brings_split(self) -> bool:

@@ -240,9 +240,9 @@ class _Resolving:
         plain = {word: merged[word] for word in words if merged.get(word) is not None}
         known = set(InteractionsRecipe.model_fields) - {"files", "layout", "split", *words}
         columns = {role: columns for role, columns in roles.items() if role in known}
-        return InteractionsRecipe(
-            files=found.table.files, layout=found.table.layout, split=split, **columns, **plain
-        )
+        files: Any = found.table.files
+        words_said: dict[str, Any] = {**columns, **plain}
+        return InteractionsRecipe(files=files, layout=found.table.layout, split=split, **words_said)
 
     def _items_recipe(self, items: Found | None, interactions: Found) -> ItemsRecipe | None:
         if items is None:
@@ -258,9 +258,8 @@ class _Resolving:
             roles["group"] = columns_there(items.table, names, "source.group", self._folder, True)
         words = ("continues", "drafts", "is_numbered", "titles_may_be_script")
         plain = {word: merged[word] for word in words if merged.get(word) is not None}
-        return ItemsRecipe(
-            files=items.table.all_files, layout=items.table.layout, **roles, **plain
-        )
+        words_said: dict[str, Any] = {**roles, **plain}
+        return ItemsRecipe(files=items.table.all_files, layout=items.table.layout, **words_said)
 
     def _mapping_files(self) -> list[str]:
         maps = [self._either(word) for word in ("users_by_number", "items_by_number")]

@@ -1,4 +1,4 @@
-"""From words to files: which files a table is in, how they are laid out, which columns they have."""
+"""From words to files: which a table is in, how they are laid out, which columns they have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _PARTS = {
     "valid": "validation", "validation": "validation", "val": "validation", "dev": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-_PART = re.compile(rf"(?<![^\W_])({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?![^\W_])", re.I)
+_PART = re.compile(
+    rf"(?<![^\W_])({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?![^\W_])", re.I
+)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic import Field
+
 from lmm4rec.catalogue.readers.layout import Family, Layout
 from lmm4rec.catalogue.sources.recipe import DateOrder, Drafts, GivenSplit, Part
 from lmm4rec.params import Section, Text
@@ -83,7 +85,7 @@ class ItemsWords(TableWords):
 
 
 class PictureTableWords(TableWords):
-    having: list[Text] = []  # columns by which the file is known
+    having: list[Text] = Field(default=[])  # columns by which the file is known
     item: Names = None
     picture: Names = None
 

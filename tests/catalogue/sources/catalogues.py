@@ -47,7 +47,9 @@ def download(theirs: Path, folder: Path, **words: Any) -> Path:
     return raw
 
 
-def make(theirs: Path, folder: Path, preprocess: dict[str, Any] | None = None, **words: Any) -> Made:
+def make(
+    theirs: Path, folder: Path, preprocess: dict[str, Any] | None = None, **words: Any
+) -> Made:
     """The corpus of a folder, as download and preprocess make it."""
     raw = open_raw(download(theirs, folder, **words))
     corpus = folder / "corpus"

@@ -77,10 +77,13 @@ def lattice(folder: Path) -> dict[str, Any]:
             content.setdefault(str(t.user - 1), []).append(t.item - 1)
         (folder / f"{name}.json").write_text(json.dumps(content))
     users = sorted({t.user for t in w.taken})
-    (folder / "user_list.txt").write_text("".join(f"A{u}USER\t{u - 1}\n" for u in range(1, users[-1] + 1)))
+    (folder / "user_list.txt").write_text(
+        "".join(f"A{u}USER\t{u - 1}\n" for u in range(1, users[-1] + 1))
+    )
     (folder / "item_list.txt").write_text("".join(f"00{i:04}\t{i - 1}\n" for i in w.titles))
     (folder / "raw_text.txt").write_text(
-        "".join(f" {' '.join(w.genres[i])}{title}\n" for i, title in w.titles.items()), encoding="utf-8"
+        "".join(f" {' '.join(w.genres[i])}{title}\n" for i, title in w.titles.items()),
+        encoding="utf-8",
     )
     np.save(folder / "image_feat.npy", np.ones((len(w.titles), 4)))
     splits = {"train": 44, "validation": 8, "test": 8}
@@ -207,9 +210,12 @@ def retailrocket(folder: Path) -> dict[str, Any]:
     """25: milliseconds, views, carts and transactions."""
     kinds = ("view", "addtocart", "transaction")
     rows = [
-        [t.seconds * 1000 + 52, t.user, kinds[n % 3], t.item, ""] for n, t in enumerate(world().taken)
+        [t.seconds * 1000 + 52, t.user, kinds[n % 3], t.item, ""]
+        for n, t in enumerate(world().taken)
     ]
-    _csv(folder / "events.csv", ["timestamp", "visitorid", "event", "itemid", "transactionid"], rows)
+    _csv(
+        folder / "events.csv", ["timestamp", "visitorid", "event", "itemid", "transactionid"], rows
+    )
     return {**COUNTS, "preset": "retailrocket", "first_timestamp": 1700006400, "ratings": [1, 5]}
 
 
