@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.readers.ids import composed
 from lmm4rec.catalogue.readers.layout import Texts, flat
 
 _SPACE = re.compile(r"\s+")
@@ -42,7 +43,7 @@ def clean_texts(column: Texts) -> pa.Array:
     is_odd = pc.fill_null(
         pc.match_substring_regex(texts, r"[<&\\\x00-\x08\x0e-\x1f\x7f-\x{85}]"), False
     )
-    normal = pc.utf8_normalize(collapsed, form="NFC")
+    normal = composed(collapsed)
     if not pc.any(is_odd, min_count=0).as_py():
         return normal
     cleaned = pa.array([clean_text(text) for text in texts.filter(is_odd).to_pylist()], pa.string())

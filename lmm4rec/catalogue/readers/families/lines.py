@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from lmm4rec.catalogue.readers.families.engine import engine, quoted
 from lmm4rec.catalogue.readers.families.values import UNPARSABLE, Fault, cells_of, parsed
+from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import lines
@@ -109,7 +110,10 @@ class _Objects:
         """A line's cells; None where it is not wanted, or cannot be read (counted)."""
         if self._glance is not None and self._wanted is not None:
             seen = self._glance.match(line)
-            if seen and _clean(seen[1].decode("utf-8", "replace")) not in self._wanted[1]:
+            if (
+                seen
+                and _clean((seen[1] or seen[2]).decode("utf-8", "replace")) not in self._wanted[1]
+            ):
                 return None
         try:
             item = parsed(line)
@@ -157,7 +161,7 @@ class _Objects:
         if self._wanted is None or self._wanted[0] not in self._columns:
             return table
         name, ids = self._wanted
-        texts = pc.utf8_normalize(pc.utf8_trim_whitespace(table[name]), form="NFC")
+        texts, _ = clean_ids(table[name])
         chosen = pc.is_in(texts, value_set=pa.array(sorted(ids), pa.string()))
         return table.filter(pc.or_(chosen, pc.is_null(texts)))
 
