@@ -110,10 +110,9 @@ class _Objects:
         """A line's cells; None where it is not wanted, or cannot be read (counted)."""
         if self._glance is not None and self._wanted is not None:
             seen = self._glance.match(line)
-            if (
-                seen
-                and _clean((seen[1] or seen[2]).decode("utf-8", "replace")) not in self._wanted[1]
-            ):
+            # bytes that are no UTF-8 are met again, and counted, below
+            text = _decoded(seen[1] or seen[2]) if seen else None
+            if text is not None and _clean(text) not in self._wanted[1]:
                 return None
         try:
             item = parsed(line)
