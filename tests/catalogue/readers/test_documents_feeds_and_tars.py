@@ -93,7 +93,9 @@ def test_a_merchant_feed(tmp_path: Path) -> None:
     assert layout.family == "feed"
     names = column_names(path, layout)
     assert names[:2] == ["title", "id"] and "additional_image_link" in names
-    read = read_rows([path], layout, ["id", "title", "additional_image_link", "description"], reading())
+    read = read_rows(
+        [path], layout, ["id", "title", "additional_image_link", "description"], reading()
+    )
     assert read["id"].to_pylist() == ["GM-0003", "007"]
     assert read["title"].to_pylist() == ["Rain Jacket, Blue & dry", None]
     assert json.loads(read["additional_image_link"][0].as_py()) == [

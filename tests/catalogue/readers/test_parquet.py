@@ -29,7 +29,7 @@ def text_of(folder: Path, column: pa.Array, ids: tuple[str, ...] = ()) -> list[A
     return list(read_rows([path], PARQUET, ["c"], STRICT, ids=ids)["c"].to_pylist())
 
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 MOMENT = datetime.datetime(2023, 11, 15, 1, 2, 3, 250_000)
 COLUMNS = {
     "text": (pa.array(["007", "", None, "NA"]), ["007", None, None, "NA"]),
@@ -80,9 +80,7 @@ BAD_IDS = {
 
 
 @pytest.mark.parametrize(("column", "why"), BAD_IDS.values(), ids=BAD_IDS.keys())
-def test_what_nobody_takes_for_an_id_is_refused(
-    tmp_path: Path, column: pa.Array, why: str
-) -> None:
+def test_what_nobody_takes_for_an_id_is_refused(tmp_path: Path, column: pa.Array, why: str) -> None:
     with pytest.raises(InputError, match=rf"column 'c' holds {why}.*; ids are texts or whole"):
         text_of(tmp_path, column, ("c",))
 

@@ -187,7 +187,7 @@ def test_a_late_letter_of_cp1252_is_found(tmp_path: Path) -> None:
 
 def test_a_torn_letter_does_not_turn_utf8_into_cp1252(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes("id,title\n".encode() + "1,crème brûlée\n".encode() * 99 + b"2,\xe9\n")
+    path.write_bytes(b"id,title\n" + "1,crème brûlée\n".encode() * 99 + b"2,\xe9\n")
     layout = recognise(path)
     assert layout.encoding == "utf-8"
     reading = Reading(maximum_unparsable_share=0.05, accept_truncated=False)

@@ -70,7 +70,7 @@ def _members(path: Path, reading: Reading) -> Iterator[tuple[str, bytes | None]]
     with opened(path) as stream:
         tail = _Tail(stream)
         with door:
-            tar = tarfile.open(fileobj=tail, mode="r|")  # type: ignore[call-overload]
+            tar = tarfile.open(fileobj=tail, mode="r|")  # type: ignore[call-overload]  # noqa: SIM115
         while True:
             with door:
                 member = tar.next()
