@@ -119,16 +119,14 @@ def _cut_by(text: str, separator: str, layout: Layout) -> tuple[float, int, Layo
     if separator in ",;" and len(ways) > 1:
         letters, *as_quotes = measured
         best = max(as_quotes, key=lambda one: one[0])
-        # a quote out of place: the reader says where, the lines say how they are cut
-        share, cells, way = best if best[0] >= _SHARE else (*letters[:2], as_quotes[0][2])
+        if best[0] == 0 and letters[0] > 0.5:
+            # a quote out of place: the reader says where, the lines say how they are cut
+            return (_SHARE, letters[1], as_quotes[0][2]) if letters[1] >= 2 else None
+    elif len(ways) > 1 and _is_quoted_throughout(text, as_letters):
+        best = measured[1]
     else:
-        share, cells, way = measured[0]
-        if len(ways) > 1:
-            best = max(measured, key=lambda one: one[0])  # of equals the first: letters
-            if best[2] is as_letters and _is_quoted_throughout(text, as_letters):
-                best = measured[1]
-            share, cells, way = best
-    return (share, cells, way) if share >= _SHARE and cells >= 2 else None
+        best = max(measured, key=lambda one: one[0])  # of equals the first: letters
+    return best if best[0] >= _SHARE and best[1] >= 2 else None
 
 
 def _alike(text: str, layout: Layout) -> tuple[float, int]:
@@ -180,6 +178,8 @@ def _ragged(path: Path, text: str, layout: Layout) -> Layout:
     """Lines of a key and what belongs to it: baskets of words, or a text after the first cut."""
     for separator in SEPARATORS:
         one = layout.model_copy(update={"separator": separator, "quoted": False, "header": False})
+        if separator in ",;" and re.search(rf'(?m)(?:^|{separator})"', text):
+            continue  # a table, whose quotes are not as they should be
         cut_rows = list(islice(rows(text, one), _SAMPLE_ROWS))
         if len(cut_rows) < 2 or any(len(row) < 2 for row in cut_rows):
             continue
