@@ -26,6 +26,7 @@ _INTERACTION_ROLES = ("user", "item", "timestamp", "rating", "kind", "split")
 _TEXT_ROLES = ("title", "brand", "categories", "description")
 _ITEM_ROLES = ("item", *_TEXT_ROLES, "image", "group")
 _JOINED_SHARE = 0.5  # of bought items that a table must know to be the items table by values
+_CHANGED_SHARE = 0.1  # of items whose title or brand was changed while they were sold
 _MOST_RATINGS = 12  # different values of a column of ratings that has no name
 
 Roles = dict[str, list[str]]
@@ -167,15 +168,27 @@ class Detection:
         return best, shares[best]
 
     def _items_within(self, interactions: Found) -> Found | None:
-        """Events that carry what they say of the item with them."""
-        table = interactions.table
+        """Events that carry what they say of the item with them.
+
+        What differs from event to event of one item is said of the event: a review's title.
+        """
+        table, item = interactions.table, interactions.roles["item"]
         claimed = {c for columns in interactions.roles.values() for c in columns}
         free = [column for column in table.columns if column not in claimed]
-        texts = roles_by_name(free, _TEXT_ROLES)
-        if not texts or not table.layout.header:
+        named = roles_by_name(free, _TEXT_ROLES)
+        if not named or not table.layout.header:
+            return None
+        asked = [item[0], *(column for columns in named.values() for column in columns)]
+        rows = self._folder.read(table.all_files, table.layout, list(dict.fromkeys(asked)))
+        kept = {
+            role: [column for column in columns if _is_of_items(rows[item[0]], rows[column])]
+            for role, columns in named.items()
+        }
+        texts = {role: columns for role, columns in kept.items() if columns}
+        if not texts:
             return None
         note = f"items are described in {table.called} itself: the first row of an id counts"
-        return Found(table, {**texts, "item": interactions.roles["item"]}, (note,))
+        return Found(table, {**texts, "item": item}, (note,))
 
     def _joining(self, table: Table, items: Found | None, half: list[Table]) -> Found | None:
         """Roles of a table without a named item column, by the items it joins."""
@@ -261,6 +274,13 @@ class Detection:
             f"names ({table.all_files[0]} has {', '.join(table.columns[:12])}); write them, as "
             f"source.interactions: {{file: {table.all_files[0]}, user: ..., item: ...}}"
         )
+
+
+def _is_of_items(items: pa.ChunkedArray, cells: pa.ChunkedArray) -> bool:
+    """Whether nearly all items have one cell alone, whatever row they stand in."""
+    rows = pa.table({"item": items, "cell": cells}).filter(pc.is_valid(cells))
+    pairs = rows.group_by(["item", "cell"]).aggregate([]).num_rows
+    return bool(pairs <= (1 + _CHANGED_SHARE) * len(pc.unique(rows["item"])))
 
 
 def _are_ratings(values: pa.ChunkedArray) -> bool:

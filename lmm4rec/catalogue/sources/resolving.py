@@ -59,6 +59,7 @@ class _Resolving:
         items = self._told("items")
         interactions = self._interactions(items)
         if items is None and self._may_be_found("items"):
+            self._refuse_without_file("items")
             items = self._detection.items(interactions, self._mapping_files())
             if items is None:
                 self._notes.append("there is no table of items: no texts")
@@ -180,12 +181,7 @@ class _Resolving:
                     f"{self._folder.root}: source.interactions is null; a catalogue without "
                     "interactions trains nothing: name their file, or leave the word out"
                 )
-            said = {k: v for k, v in (self._words.of("interactions") or {}).items()}
-            if said:
-                raise InputError(
-                    f"{self._folder.root}: source.interactions says {', '.join(said)} and no file; "
-                    "write the file too, as source.interactions.file"
-                )
+            self._refuse_without_file("interactions")
             found = self._detection.interactions(items)
         elif self._strict["interactions"].get("told_apart_by_items"):
             found = self._told_apart(found, items)
@@ -201,6 +197,15 @@ class _Resolving:
             found = self._detection.in_interactions(found.table, found.roles, items)
         self._notes += found.notes
         return found
+
+    def _refuse_without_file(self, role: str) -> None:
+        """InputError where words are said of a table that no word and no preset leads to."""
+        said = self._words.of(role)
+        if said:
+            raise InputError(
+                f"{self._folder.root}: source.{role} says {', '.join(said)} and no file; write the "
+                f"file too, as source.{role}.file"
+            )
 
     def _told_apart(self, found: Found, items: Found | None) -> Found:
         """Which of two columns holds items: the one that the items table knows better."""
@@ -248,7 +253,7 @@ class _Resolving:
         if items is None:
             return None
         merged = self._strict.get("items", {})
-        if self._words.of("items") or not merged:
+        if self._words.of("items"):
             items = self._detection.in_items(items.table, items.roles)
         self._notes += items.notes
         roles = {role: columns for role, columns in items.roles.items() if role != "image"}

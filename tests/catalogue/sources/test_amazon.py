@@ -169,6 +169,7 @@ def test_unwanted_lines_are_not_parsed(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_without_metadata_no_item_is_described(tmp_path: Path) -> None:
-    raw = category(tmp_path, reviewed("i1"))
+    rows = [review(f"u{n}", "i1") | {"summary": f"Nice {n}"} for n in range(3)]
+    raw = category(tmp_path, [json.dumps(row) for row in rows])
     assert not (raw.folder / METADATA).exists() and raw.recipe.items is None
     assert raw.items(pa.array(["i1"]), reading()).num_rows == 0

@@ -320,6 +320,22 @@ def test_words_stand_instead_of_what_would_be_found(tmp_path: Path) -> None:
     assert said["item_id"].to_pylist() == ["a", "b"]  # what is not said is found
 
 
+def test_what_reviews_say_is_not_said_of_items(tmp_path: Path) -> None:
+    """Events that carry an item's brand describe it; a text that each review writes does not."""
+    rows = [f"u{user},i{item},b{item},Great {user}" for user in range(9) for item in range(3)]
+    (mine(tmp_path) / "log.csv").write_text("\n".join(["user,item,brand,summary", *rows]))
+    raw = opened(tmp_path)
+    items = raw.items(pa.array(["i0", "i1", "i2"]), Reading(0.0, False)).to_pylist()
+    assert [(row["brand"], row["description"]) for row in items] == [
+        ("b0", ""), ("b1", ""), ("b2", "")
+    ]  # fmt: skip
+    assert any("described in log.csv itself" in note for note in raw.recipe.notes)
+    (mine(tmp_path) / "log.csv").write_text(
+        "\n".join(["user,item,summary", *(f"u{u},i{i},Great {u}" for u in range(9) for i in "abc")])
+    )
+    assert opened(tmp_path, "again").recipe.items is None
+
+
 def test_users_that_are_personal_data_are_never_kept(tmp_path: Path) -> None:
     (mine(tmp_path) / "log.csv").write_text(
         "who,what\nanna@shop.invalid,a\nanna@shop.invalid,b\nbert@shop.invalid,a\n"
@@ -344,7 +360,8 @@ def test_users_that_are_personal_data_are_never_kept(tmp_path: Path) -> None:
         ({"items": {**ITEMS, "file": "../x.csv"}}, r"no file '\.\./x\.csv' as source\.items"),
         ({"interactions": "no.csv"}, r"no file 'no\.csv' as source\.interactions names it; it has"),
         ({"interactions": None}, "source.interactions is null"),
-        ({"interactions": {"user": "who"}}, "says user and no file; write the file too"),
+        ({"interactions": {"user": "who"}}, r"source\.interactions says user and no file; write"),
+        ({"items": {"title": "name"}}, r"source\.items says title and no file; write the file too"),
         ({"pictures": {"columns": "link"}, "items": ITEMS}, r"no column 'link' .*pictures"),
         ({"pictures": {"columns": "link"}, "items": None}, "no table of items to have columns"),
         ({"pictures": {"files": ["gone"]}}, "no pictures in 'gone' as source.pictures says"),
