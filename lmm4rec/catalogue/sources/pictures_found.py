@@ -13,7 +13,7 @@ from lmm4rec.catalogue.pictures.containers import picture_columns
 from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
 from lmm4rec.catalogue.readers.links import as_links
-from lmm4rec.catalogue.sources.detection import Detection, Found, roles_by_name
+from lmm4rec.catalogue.sources.detection import Detection, Found
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.recipe import FeatureFiles, PicturesRecipe, PictureTable
 from lmm4rec.catalogue.sources.tables_found import (
@@ -22,6 +22,7 @@ from lmm4rec.catalogue.sources.tables_found import (
     columns_there,
     files_named,
     open_table,
+    roles_by_name,
 )
 from lmm4rec.catalogue.sources.words import FeatureWords, PicturesWords, PictureTableWords, Words
 from lmm4rec.errors import InputError
@@ -41,7 +42,7 @@ def pictures_of(
 ) -> tuple[PicturesRecipe | None, list[str]]:
     """The pictures' part of the recipe, and what is to be said aloud of it.
 
-    `strict`: what the words name must be there; of a preset's words those count that lead somewhere.
+    `strict`: all that the words name must be there; of a preset's words some lead nowhere.
     """
     said = words.of("pictures") if words is not None else {}
     if said is None:
@@ -139,9 +140,7 @@ def _table_recipe(folder: Folder, table: Table, roles: Mapping[str, list[str]]) 
     return PicturesRecipe(files=_tops(folder), table=recipe)
 
 
-def _columns(
-    folder: Folder, told: PicturesWords, items: Found | None, strict: bool
-) -> list[str]:
+def _columns(folder: Folder, told: PicturesWords, items: Found | None, strict: bool) -> list[str]:
     said = _as_list(told.columns)
     if not said:
         return []

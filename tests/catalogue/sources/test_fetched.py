@@ -183,7 +183,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         r"sha256\.metadata should be a SHA-256",
     ),
     "a role that is no name": (
-        {"fetch": {"../x": {"url": "http://h/a", "sha256": None}}}, "fetches '../x', which cannot be a name",
+        {"fetch": {"../x": {"url": "http://h/a", "sha256": None}}},
+        "fetches '../x', which cannot be a name",
     ),
 }  # fmt: skip
 
