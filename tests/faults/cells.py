@@ -79,7 +79,9 @@ def read_document(folder: Path, case: tuple[Any, Damage]) -> None:
     path = folder / "some.json"
     path.write_bytes(damage(text.encode("utf-8", "surrogatepass")))
     layout = recognise(path)
-    read_rows([path], layout, column_names(path, layout), forgiving())
+    names = column_names(path, layout)
+    if names:
+        read_rows([path], layout, names, forgiving())
 
 
 # --------------------------------------------------------------------------------- single columns

@@ -204,8 +204,10 @@ def read_damaged_gzip(folder: Path, case: tuple[list[bytes], Damage]) -> None:
     content = gzip.compress(b"\n".join(case[0]), 1)
     path = folder / "damaged.gz"
     path.write_bytes(case[1](content))
-    read_rows([path], JSON, [], forgiving())
-    column_names(path, recognise(path))
+    layout = recognise(path)
+    names = column_names(path, layout)
+    if names:
+        read_rows([path], layout, names, forgiving())
 
 
 # ------------------------------------------------------------------------------ cells and baskets
@@ -224,19 +226,15 @@ def written(rows: list[list[str]]) -> str:
     return stream.getvalue()
 
 
-def cleaned(cell: str) -> str | None:
-    r"""A lone \r inside a table is a blank, \r\n is \n."""
-    return cell.replace("\r\n", "\n").replace("\r", " ") or None
-
-
 def read_csv(folder: Path, case: list[list[str]]) -> None:
     """Cells of any content, rows of any length."""
     text = written(case)
     (folder / "log.csv").write_text(text, encoding="utf-8", newline="")
     reading = forgiving()
     table = read_rows([folder / "log.csv"], TABLE, COLUMNS, reading)
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row][1:]
-    good = [tuple(map(cleaned, row)) for row in rows if len(row) == len(COLUMNS)]
+    plain = text.replace("\r\n", "\n").replace("\r", " ")  # a lone one ends no line here
+    rows = [row for row in csv.reader(io.StringIO(plain, newline="")) if row][1:]
+    good = [tuple(cell or None for cell in row) for row in rows if len(row) == len(COLUMNS)]
     assert list(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)) == good
     assert bool(reading.counts["unparsable_lines"]) == (len(rows) > len(good))
 
