@@ -274,8 +274,7 @@ ID_COLUMNS: dict[str, tuple[Any, str | list[str | None]]] = {
 def test_ids_are_texts_or_whole_numbers(kind: str, tmp_path: Path) -> None:
     values, expected = ID_COLUMNS[kind]
     pq.write_table(
-        pa.table({"who": values, "what": ["i", "j"], "stars": ["1", "2"],
-                  "when": [WHEN, WHEN]}),
+        pa.table({"who": values, "what": ["i", "j"], "stars": ["1", "2"], "when": [WHEN, WHEN]}),
         tmp_path / "log.parquet",
     )
     if isinstance(expected, list):

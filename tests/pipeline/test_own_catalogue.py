@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -19,11 +18,11 @@ from tests.pipeline.pages import PAGES, ROOT
 
 NAME = "my-shop"
 SECTIONS = [
-    pytest.param(block, id=page.name)
+    pytest.param(block, id=f"{page.name}{number}")
     for page in PAGES
-    for block in page.blocks("yaml")
-    if f"{NAME}:" in block
-]
+    for number, block in enumerate(dict.fromkeys(page.blocks("yaml")))
+    if f"{NAME}:" in block and block in page.text.partition("\n## Formats\n")[0]
+]  # those of formats are read with samples: test_format_docs.py
 SKUS = [f"00{number}" for number in range(6)]  # leading zeros: ids are text
 
 
@@ -43,6 +42,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (shop / "products.csv").write_text("\n".join(["sku,name,category,text", *products]) + "\n")
     for sku in SKUS[:5]:  # one has no picture
         Image.new("RGB", (32, 32)).save(shop / "photos" / f"{sku}.jpg")
+    (project / "catalogues").mkdir()
+    (project / "catalogues" / NAME).symlink_to(shop)
     monkeypatch.chdir(project)
     return project
 
@@ -75,19 +76,21 @@ def test_it_is_short_and_enters(section: str, project: Path) -> None:
 
 
 def test_what_it_leaves_out_is_an_error_and_no_default(project: Path) -> None:
-    section = re.sub(r"<<: \*usual-items, ", "", SECTIONS[0].values[0])  # type: ignore[arg-type]
-    write_params(project, section)
-    done = CliRunner().invoke(show.main, [f"datasets.{NAME}"])
+    write_params(project, f"  {NAME}: {{<<: *usual}}\n")
+    done = CliRunner().invoke(show.main, [f"datasets.{NAME}.source"])
     assert done.exit_code == 1
-    assert re.search(rf"datasets\.{NAME}\.source\.items\.\w+ is missing; add it", done.output)
+    assert f"datasets.{NAME}.source is missing" in done.output
 
 
-def test_a_value_set_in_one_catalogue_reaches_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dataset", read_params(ROOT / "params.yaml")["datasets"])
+def test_a_value_set_in_one_catalogue_reaches_no_other(dataset: str, tmp_path: Path) -> None:
     """As `dvc exp run -S` sets it: what catalogues share through `defaults` stays shared."""
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())
     expected = deepcopy(read_params(path))
-    expected["datasets"]["sports"]["preprocess"]["core"] = 3
-    apply_overrides(str(path), ["datasets.sports.preprocess.core=3"])
+    expected["datasets"][dataset]["preprocess"]["core"] = 3
+    expected["datasets"][dataset]["images"]["attempts"] = 9
+    own = f"datasets.{dataset}"
+    apply_overrides(str(path), [f"{own}.preprocess.core=3", f"{own}.images.attempts=9"])
     assert read_params(path) == expected
     assert "*usual-preprocess" in path.read_text()

@@ -71,7 +71,9 @@ def test_it_stops_until_the_revision_is_raised() -> None:
     study(Path(), **SMALL, **{f"{SOURCE}.revision": 2})
     assert check().exit_code == 0
     assert download().exit_code == 0
-    assert Path("data/raw/ml-100k/files/items.csv").read_bytes() == Path("mine/items.csv").read_bytes()
+    assert (
+        Path("data/raw/ml-100k/files/items.csv").read_bytes() == Path("mine/items.csv").read_bytes()
+    )
     assert json.loads(Path(RECORD).read_text())["revision"] == 2
     assert check().exit_code == 0
     study(Path(), **SMALL)  # back to a revision that stood for other files: they are read anew

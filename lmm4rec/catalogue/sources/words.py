@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
-
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lmm4rec.catalogue.readers.layout import Family, Layout
 from lmm4rec.catalogue.sources.recipe import DateOrder, Drafts, GivenSplit, Part

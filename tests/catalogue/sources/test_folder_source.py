@@ -202,9 +202,7 @@ def test_a_split_of_three_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no table 'b\.npy' as source\.interactions\.file\.valid"):
         interactions(tmp_path, {"file": {**PARTS, "validation": "b.npy"}})
     (mine(tmp_path) / "b.json").unlink()
-    with pytest.raises(
-        InputError, match=r"no file 'b\.json' as source\.inter.*file\.validation"
-    ):
+    with pytest.raises(InputError, match=r"no file 'b\.json' as source\.inter.*file\.validation"):
         interactions(tmp_path, {"file": PARTS})
 
 
