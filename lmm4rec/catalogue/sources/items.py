@@ -45,6 +45,7 @@ def read_items(folder: Path, recipe: Recipe, wanted: pa.Array | None, reading: R
 
     nothing = pa.nulls(len(firsts), pa.string())
     title = pc.coalesce(*cells(table.title)) if table.title else nothing
+    brand = pc.coalesce(*cells(table.brand)) if table.brand else nothing
     if table.titles_may_be_script:
         title = _without_scripts(title, reading)
     return pa.table(
