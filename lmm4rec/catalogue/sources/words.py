@@ -40,7 +40,7 @@ class TableWords(Section):
 
     def columns(self) -> dict[str, list[str]]:
         """The columns that they name, by role; none where a role is null."""
-        own = set(type(self).model_fields) - set(TableWords.model_fields) - {"having"}
+        own = set(type(self).model_fields) - set(TableWords.model_fields) - {"having", "date_order"}
         said = {role: getattr(self, role) for role in self.model_fields_set & own}
         return {
             role: [] if value is None else [value] if isinstance(value, str) else list(value)
