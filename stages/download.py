@@ -25,11 +25,14 @@ def main(dataset: str, output: Path, record: Path) -> None:
     scratch = scratch_folder(SCRATCH, "download", section)  # unfinished downloads outlive a kill
     local = LocalRecord(f"datasets.{dataset}.source", record, SCRATCH)
     with (
-        local.kept(source.revision, source.local_files()),
+        local.kept(source.revision, source.local_files()) as taken_for,
         said_of(f"datasets.{dataset}"),
         whole_folder(output) as folder,
     ):
         source.download(folder, scratch, SALT)
+        now = source.taken_for(folder, dict(taken_for))
+        taken_for.clear()
+        taken_for.update(now)
         write_json(folder / SOURCE_FILE, section)
     shutil.rmtree(scratch)
 

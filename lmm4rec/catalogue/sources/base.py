@@ -8,6 +8,7 @@ nothing of them any more: `raw.RawCatalogue` reads that folder.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,6 +40,10 @@ RAW_ITEMS = pa.schema(
 )
 
 
+# Columns by <table>.<word>: interactions.user and so on.
+Taken = Mapping[str, list[str]]
+
+
 class Source(Section, ABC):
     """Where a catalogue comes from."""
 
@@ -52,6 +57,13 @@ class Source(Section, ABC):
 
         `salt`: a file of this project, made where it is needed, by which personal data are hashed.
         """
+
+    def taken_for(self, folder: Path, before: Taken) -> Taken:
+        """What the columns in `folder`, as `download` left it, were taken for, by word.
+
+        InputError: other columns than `before`, and params.yaml does not say so.
+        """
+        return {}
 
     @property
     def brings_split(self) -> bool | None:

@@ -16,10 +16,11 @@ from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
-from lmm4rec.catalogue.sources.base import FILES, Source
+from lmm4rec.catalogue.sources.base import FILES, Source, Taken
+from lmm4rec.catalogue.sources.changed import refuse_changed, taken_for
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.interactions import coalesced, hashed_ids
-from lmm4rec.catalogue.sources.raw import RawCatalogue
+from lmm4rec.catalogue.sources.raw import RawCatalogue, read_recipe
 from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, InteractionsRecipe, Recipe
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import InteractionsWords, Words
@@ -44,9 +45,16 @@ class WordedSource(Source, Words):
 
     def recipe(self, folder: Folder) -> Recipe:
         """How the folder is read. InputError: its files do not show it, or not what is said."""
-        words = Words(**{name: getattr(self, name) for name in self._said()})
         any_preset = "preset" not in self.model_fields_set
-        return resolve(folder, words, self.preset, any_preset=any_preset)
+        return resolve(folder, self._words(), self.preset, any_preset=any_preset)
+
+    def taken_for(self, folder: Path, before: Taken) -> Taken:
+        now = taken_for(read_recipe(folder))
+        refuse_changed(before, now, self._words())
+        return now
+
+    def _words(self) -> Words:
+        return Words(**{name: getattr(self, name) for name in self._said()})
 
     def _said(self) -> set[str]:
         return self.model_fields_set & set(Words.model_fields)

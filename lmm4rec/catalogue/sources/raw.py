@@ -46,11 +46,15 @@ class RawCatalogue:
 
 def open_raw(raw: Path) -> RawCatalogue:
     """What the download stage left in `raw`."""
-    path = raw / RECIPE_FILE
-    recipe = check_section(read_json(path), Recipe, "recipe", path)
+    recipe = read_recipe(raw)
     archive = raw / ARCHIVE
     names = read_archive_names(archive) if archive.exists() else []
     return RawCatalogue(raw / FILES, recipe, names)
+
+
+def read_recipe(raw: Path) -> Recipe:
+    path = raw / RECIPE_FILE
+    return check_section(read_json(path), Recipe, "recipe", path)
 
 
 def new_arrivals(items: pa.Table, bought: pa.Array) -> pa.Array:

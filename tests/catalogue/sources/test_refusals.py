@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lmm4rec.catalogue.sources.folder_source import FolderSource
+from lmm4rec.catalogue.sources.words import InteractionsWords
 from lmm4rec.errors import InputError
 from tests.catalogue.sources.catalogues import Made, make
 
@@ -198,3 +200,28 @@ def test_what_is_said_and_is_not_there(case: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere: there is no such folder; put .*ln -s"):
         make(tmp_path / "nowhere", tmp_path)
+
+
+def test_columns_that_changed_since_they_were_read(tmp_path: Path) -> None:
+    """A renamed column would be read as another one; what the sentence advises is taken."""
+    files = {"orders.csv": ORDERS, "items.csv": ITEMS}
+    before = FolderSource(folder="x").taken_for(read(tmp_path, files).raw.folder.parent, {})
+    assert before["interactions.user"] == ["user"] and before["items.title"] == ["title"]
+    renamed = {**files, "orders.csv": ORDERS.replace("user,item", "customer,item")}
+    raw = read(tmp_path, renamed).raw.folder.parent
+    with pytest.raises(
+        InputError,
+        match=r"interactions: user was read from user and would now be read from customer; write "
+        r"source\.interactions\.user: customer \(beside source\.interactions\.file\)",
+    ):
+        FolderSource(folder="x").taken_for(raw, before)
+    said = FolderSource(
+        folder="x", interactions=InteractionsWords(file="orders.csv", user="customer")
+    )
+    assert said.taken_for(raw, before)["interactions.user"] == ["customer"]
+    gone = {"orders.csv": ORDERS.replace(",time", ",x"), "items.csv": ITEMS}
+    raw = read(tmp_path, gone).raw.folder.parent
+    with pytest.raises(
+        InputError, match=r"timestamp was read from time and would now be .* nothing"
+    ):
+        FolderSource(folder="x").taken_for(raw, before)
