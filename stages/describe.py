@@ -11,12 +11,12 @@ from stages.running.command import PARAMS, stage
 @click.argument("dataset")
 @click.option("--raw", default="data/raw", type=click.Path(path_type=Path), help="what was fetched")
 def main(dataset: str, raw: Path) -> None:
-    from lmm4rec.catalogue.describing import found_lines
     from lmm4rec.catalogue.pictures.archive import picture_names
+    from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
+    from lmm4rec.catalogue.raw.describing import found_lines
     from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.folder import Folder
     from lmm4rec.catalogue.sources.folder_source import FolderSource, packed_files
-    from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
     from lmm4rec.errors import InputError, said_of
 
     source = read_source(PARAMS, dataset)

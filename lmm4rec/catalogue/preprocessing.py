@@ -20,8 +20,8 @@ from lmm4rec.catalogue.corpus import (
     write_items,
 )
 from lmm4rec.catalogue.coverage import Coverage, refuse_undescribed, refuse_unpictured
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, new_arrivals
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.raw import RawCatalogue, new_arrivals
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 from lmm4rec.params import Distinct, Section, Seed

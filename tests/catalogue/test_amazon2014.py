@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from lmm4rec.catalogue.sources.amazon2014 import (
     Amazon2014Source,
     RemoteFile,
     read_metadata,
     read_reviews,
 )
+
 from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.errors import InputError
 from tests.local_server import local_server

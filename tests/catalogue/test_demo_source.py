@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-
 from lmm4rec.catalogue.sources.amazon2014 import read_reviews
+
 from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.catalogue.sources.demo import METADATA, REVIEWS, DemoSource, utilities, write_reviews
 from lmm4rec.catalogue.sources.demo_world import draw_product

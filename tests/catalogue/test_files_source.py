@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from lmm4rec.catalogue.sources.files import FilesSource
 
 from lmm4rec.catalogue.sources.base import Reading
-from lmm4rec.catalogue.sources.files import FilesSource
 from lmm4rec.errors import InputError
 from lmm4rec.params import check_section
 

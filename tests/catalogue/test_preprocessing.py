@@ -22,12 +22,12 @@ from lmm4rec.catalogue.preprocessing import (
     split_rows,
     write_corpus,
 )
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue
+from lmm4rec.catalogue.raw.pictures import FoundPictures
+from lmm4rec.catalogue.raw.recipe import InteractionsRecipe, ItemsRecipe, Recipe
+from lmm4rec.catalogue.raw.tables import RAW_INTERACTIONS, RAW_ITEMS
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.base import RAW_INTERACTIONS, RAW_ITEMS
-from lmm4rec.catalogue.sources.pictures import FoundPictures
-from lmm4rec.catalogue.sources.raw import RawCatalogue
-from lmm4rec.catalogue.sources.recipe import InteractionsRecipe, ItemsRecipe, Recipe
 from lmm4rec.errors import InputError
 
 

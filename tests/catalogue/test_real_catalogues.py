@@ -7,6 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from lmm4rec.catalogue.sources.amazon2014 import (
+    Amazon2014Source,
+    RemoteFile,
+    read_metadata,
+    read_reviews,
+)
+from lmm4rec.catalogue.sources.files import FilesSource
 
 from lmm4rec.catalogue.corpus import read_item_ids, read_picture_sources
 from lmm4rec.catalogue.pictures.archive import ARCHIVE
@@ -14,14 +21,7 @@ from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
 from lmm4rec.catalogue.pictures.images import STATUSES
 from lmm4rec.catalogue.pictures.links import from_archive
 from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
-from lmm4rec.catalogue.sources.amazon2014 import (
-    Amazon2014Source,
-    RemoteFile,
-    read_metadata,
-    read_reviews,
-)
 from lmm4rec.catalogue.sources.base import Reading, Source
-from lmm4rec.catalogue.sources.files import FilesSource
 from lmm4rec.errors import InputError
 from lmm4rec.params import check_section, read_params
 

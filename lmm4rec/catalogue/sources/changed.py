@@ -5,8 +5,8 @@ A file whose columns were renamed would be read with other ones, and nobody woul
 
 from __future__ import annotations
 
+from lmm4rec.catalogue.raw.recipe import Recipe
 from lmm4rec.catalogue.sources.base import Taken
-from lmm4rec.catalogue.sources.recipe import Recipe
 from lmm4rec.catalogue.sources.words import Words
 from lmm4rec.errors import InputError
 

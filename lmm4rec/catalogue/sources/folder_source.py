@@ -10,18 +10,19 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lmm4rec.catalogue.describing import found_lines
 from lmm4rec.catalogue.pictures.archive import ARCHIVE, pack_pictures, picture_names
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, read_recipe
+from lmm4rec.catalogue.raw.describing import found_lines
+from lmm4rec.catalogue.raw.interactions import coalesced, hashed_ids
+from lmm4rec.catalogue.raw.recipe import RECIPE_FILE, InteractionsRecipe, Recipe
+from lmm4rec.catalogue.raw.tables import FILES
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
-from lmm4rec.catalogue.sources.base import FILES, Source, Taken
+from lmm4rec.catalogue.sources.base import Source, Taken
 from lmm4rec.catalogue.sources.changed import refuse_changed, taken_for
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.interactions import coalesced, hashed_ids
-from lmm4rec.catalogue.sources.raw import RawCatalogue, read_recipe
-from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, InteractionsRecipe, Recipe
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import InteractionsWords, Words
 from lmm4rec.errors import InputError
