@@ -33,8 +33,7 @@ import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
-from lmm4rec.catalogue.pictures.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, one_picture_each, write_items
 from lmm4rec.devices import choose_device
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
@@ -45,7 +44,7 @@ from lmm4rec.encoders.unified import beit3, vlmo
 from lmm4rec.features.efficiency import device_kind, flops_per_item, matrix_rate
 from lmm4rec.features.extraction import ExtractConfig, Pace, _encode, _raw, extract
 from lmm4rec.features.items import Catalogue
-from lmm4rec.tables import write_table
+from tests.catalogue.toy_catalogue import write_pictures
 
 TEXT = "a warm red winter jacket with pockets for men and women in the snow made of wool"
 WORDS = TEXT.split()
@@ -139,9 +138,9 @@ def generated_catalogue(folder: Path, count: int) -> Catalogue:
     items = [{"item_id": i, "title": t, "text": t, "image": None}
              for i, t in zip(ids, texts, strict=True)]  # fmt: skip
     pictures = [{"item_id": i, "status": "ok", "bytes": photograph(rng)} for i in ids]
-    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), folder)
-    table = pa.Table.from_pylist(pictures, schema=IMAGES_SCHEMA)
-    write_table(table, folder / "images.parquet", ROW_GROUP_ROWS)
+    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA)
+    write_items(described, one_picture_each(described), folder)
+    write_pictures(folder, pictures, [])
     return Catalogue(folder, folder)
 
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, PICTURES_SCHEMA, write_items
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features, read_features
 from lmm4rec.features.imported_features import ImportConfig, import_images
@@ -124,7 +124,9 @@ def test_stage_resumes_and_writes_an_image_only_folder(
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     items = [{"item_id": i, "title": "", "text": "", "image": None} for i in ITEMS.to_pylist()]
-    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus)
+    write_items(
+        pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), PICTURES_SCHEMA.empty_table(), corpus
+    )
     options = ["--imported", "cnn", "--dataset", "toy", "--corpus", "corpus", "--output", "out"]
     with local_server() as server:
         server.files["/image_features_X.b"] = file_of(world())
