@@ -88,6 +88,7 @@ GUARDED: dict[str, str] = {
         "tests/features/test_extract.py::"
         f"test_several_pictures_give_their_mean_direction {_ENCODER}"
     ),
+    "lmm4rec/features/rules.py": _EXTRACTION,
     # joint training, and what it shares with ordinary training
     "lmm4rec/end2end": _END2END,
     "lmm4rec/ranking/ragged.py": _END2END,

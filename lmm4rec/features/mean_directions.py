@@ -38,7 +38,7 @@ class MeanDirections:
                     self._shard["has_image"][own] = True
 
     def settle(self, rows: NDArray[np.int64]) -> None:
-        """Put the mean directions into these rows; one whose pictures cancel out stays as it was."""
+        """Put the mean directions into these rows; where pictures cancel out the row stays."""
         touched = np.unique(rows)
         for name, sums in self._sums.items():
             lengths = np.linalg.norm(sums[touched], axis=1)  # [n]

@@ -34,6 +34,7 @@ from open_clip.transform import PreprocessCfg
 from PIL import Image
 
 from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, one_picture_each, write_items
+from lmm4rec.catalogue.pictures.images import ROW_GROUP_ROWS
 from lmm4rec.devices import choose_device
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
@@ -95,7 +96,7 @@ def costs(
     """What an item costs the bare model, and extraction; they take turns."""
     config = ExtractConfig(precision=asked.precision, fused=False)
     starts = list(range(0, len(items), ROW_GROUP_ROWS))
-    raw = prepared(_raw(items, starts, pace), encoder, 0, pace.device)
+    raw = prepared(_raw(items, starts, pace, config.fused), encoder, 0, pace.device)
     ready = [batch.to(pace.device) for batch in raw]
 
     def bare() -> None:

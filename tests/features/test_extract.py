@@ -204,7 +204,7 @@ def test_preprocessing_is_described_without_addresses_in_memory() -> None:
         assert "0x" not in str(describe(tiny(family), SEPARATE)["preprocessing"])
 
 
-# --------------------------------------------------------------------------- several pictures an item
+# ------------------------------------------------------------------------ several pictures an item
 
 
 def several(project: Path, count: int = 40) -> dict[int, list[bytes]]:
