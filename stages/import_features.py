@@ -35,7 +35,7 @@ def main(imported: str, dataset: str, corpus: Path, output: Path, record: Path) 
     with LocalRecord(key, record, SCRATCH).kept(section.revision, section.local_files()):
         features, counts = import_features(section, read_item_ids(corpus), files.placed, rules)
         with whole_folder(output) as folder:
-            about = {"imported": imported, "files": files.sums, "counts": counts}
+            about: dict[str, object] = {"imported": imported, "files": files.sums, "counts": counts}
             write_features(folder, features, about)
     logging.info("%s for %s: %s", imported, dataset, counts)
     shutil.rmtree(scratch)

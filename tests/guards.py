@@ -85,7 +85,7 @@ GUARDED: dict[str, str] = {
     "lmm4rec/features/features.py": _EXTRACTION,
     "lmm4rec/features/items.py": _EXTRACTION,
     "lmm4rec/features/mean_directions.py": (
-        "tests/features/test_extract.py::"
+        "tests/features/test_several_pictures.py::"
         f"test_several_pictures_give_their_mean_direction {_ENCODER}"
     ),
     "lmm4rec/features/rules.py": _EXTRACTION,

@@ -127,7 +127,8 @@ def read_column(table: Path, item: str, vector: str) -> Vectors:
             found = ", ".join(header)
             raise InputError(f"{table}: has no column {name!r} (found: {found}); {_CORRECT}")
     at, value_at = header.index(item), header.index(vector)
-    ids, vectors = [], []
+    ids: list[str] = []
+    vectors: list[NDArray[np.float32]] = []
     for number, line in lines:
         cells = line.split("\t")
         text = cells[value_at] if len(cells) > value_at else ""

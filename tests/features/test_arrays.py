@@ -185,7 +185,7 @@ def test_what_is_not_finite_is_missing(tmp_path: Path) -> None:
     assert found.counts["items_not_finite"] == 3
 
 
-# ---------------------------------------------------------------------------- a file an item (Ducho)
+# --------------------------------------------------------------------------- a file an item (Ducho)
 
 
 def folder_of(path: Path, names: list[str]) -> Path:

@@ -67,9 +67,8 @@ def test_items_of_the_corpus_are_picked_out(pack: Callable[[bytes], bytes], tmp_
 def test_an_item_that_stands_twice_keeps_its_first_record(tmp_path: Path) -> None:
     vectors = world()
     again = record("B000000002", np.ones(6)) + record("B000000699", np.ones(6))
-    matrix, present, counts = read_records(
-        written(tmp_path, file_of(vectors) + again), ITEMS, CONFIG
-    )
+    path = written(tmp_path, file_of(vectors) + again)
+    matrix, _, counts = read_records(path, ITEMS, CONFIG)
     np.testing.assert_array_equal(matrix[1], vectors["B000000002"])
     assert counts["duplicate_items"] == 1  # strangers are not counted
 
