@@ -28,12 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 import open_clip
-import pyarrow as pa
 import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, one_picture_each, write_items
 from lmm4rec.catalogue.pictures.images import ROW_GROUP_ROWS
 from lmm4rec.devices import choose_device
 from lmm4rec.encoders import encoder_class
@@ -45,7 +43,7 @@ from lmm4rec.encoders.unified import beit3, vlmo
 from lmm4rec.features.efficiency import device_kind, flops_per_item, matrix_rate
 from lmm4rec.features.extraction import ExtractConfig, Pace, _encode, _raw, extract
 from lmm4rec.features.items import Catalogue
-from tests.catalogue.toy_catalogue import write_pictures
+from tests.catalogue.toy_catalogue import write_bare_items, write_pictures
 
 TEXT = "a warm red winter jacket with pockets for men and women in the snow made of wool"
 WORDS = TEXT.split()
@@ -136,11 +134,8 @@ def generated_catalogue(folder: Path, count: int) -> Catalogue:
     rng = np.random.default_rng(0)
     ids = [f"i{row:06d}" for row in range(count)]
     texts = [" ".join(rng.choice(WORDS, rng.integers(10, 120))) for _ in ids]
-    items = [{"item_id": i, "title": t, "text": t, "image": None}
-             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
     pictures = [{"item_id": i, "status": "ok", "bytes": photograph(rng)} for i in ids]
-    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA)
-    write_items(described, one_picture_each(described), folder)
+    write_bare_items(folder, ids, texts)
     write_pictures(folder, pictures, [])
     return Catalogue(folder, folder)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, one_picture_each, write_items
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, PICTURES_SCHEMA, write_items
 from lmm4rec.catalogue.pictures.images import (
     IMAGES,
     IMAGES_SCHEMA,
@@ -63,13 +63,18 @@ def write_catalogue(project: Path, pictures: list[bytes | None], texts: list[str
     corpus.mkdir(parents=True)
     images.mkdir(parents=True)
     ids = [f"i{row:05d}" for row in range(len(texts))]
-    items = [{"item_id": i, "title": t, "text": t, "image": None}
-             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
-    named = one_picture_each(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA))
-    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), named, corpus)
+    write_bare_items(corpus, ids, texts)
     rows = [{"item_id": i, "status": "ok" if p else "no-link", "bytes": p}
             for i, p in zip(ids, pictures, strict=True)]  # fmt: skip
     write_pictures(images, rows, [])
+
+
+def write_bare_items(corpus: Path, ids: list[str], texts: list[str]) -> None:
+    """Items of a corpus with a text each and nothing else."""
+    items = [{"item_id": i, "title": t, "text": t, "image": None}
+             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
+    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA)
+    write_items(described, PICTURES_SCHEMA.empty_table(), corpus)
 
 
 def write_pictures(

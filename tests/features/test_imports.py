@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, PICTURES_SCHEMA, write_items
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import read_features
 from lmm4rec.features.imports import DatasetImport, ImportConfig
@@ -21,6 +20,7 @@ from lmm4rec.params import check_section
 from lmm4rec.study.check import check_local_files
 from lmm4rec.study.run import Run
 from stages.import_features import main
+from tests.catalogue.toy_catalogue import write_bare_items
 
 N = 12
 IDS = [f"i{row:02d}" for row in range(N)]
@@ -37,9 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus").mkdir()
     (tmp_path / "theirs").mkdir()
-    rows = [{"item_id": item, "title": "", "text": "", "image": None} for item in IDS]
-    described = pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
-    write_items(described, PICTURES_SCHEMA.empty_table(), tmp_path / "corpus")
+    write_bare_items(tmp_path / "corpus", IDS, [""] * N)
     rng = np.random.default_rng(0)
     image = rng.normal(size=(N, 5))
     image[[0, 3]] = image.mean(axis=0)  # how MMRec fills what is missing

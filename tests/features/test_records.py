@@ -18,12 +18,12 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, PICTURES_SCHEMA, write_items
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features, read_features
 from lmm4rec.features.records import RecordsImport, read_records
 from lmm4rec.recommenders.shared.content import Content, ContentConfig
 from stages.import_features import main
+from tests.catalogue.toy_catalogue import write_bare_items
 from tests.local_server import local_server
 
 ROOT = Path(__file__).parents[2]
@@ -130,9 +130,7 @@ def test_stage_resumes_and_writes_an_image_only_folder(
     monkeypatch.setattr("time.sleep", lambda _: None)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    items = [{"item_id": i, "title": "", "text": "", "image": None} for i in ITEMS.to_pylist()]
-    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA)
-    write_items(described, PICTURES_SCHEMA.empty_table(), corpus)
+    write_bare_items(corpus, ITEMS.to_pylist(), [""] * len(ITEMS))
     options = ["--imported", "cnn", "--dataset", "toy", "--corpus", "corpus", "--output", "out"]
     options += ["--record", "record.json"]
     with local_server() as server:
