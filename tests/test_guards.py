@@ -20,7 +20,11 @@ ROOMS = ("lmm4rec/encoders", "lmm4rec/end2end", "lmm4rec/features", "lmm4rec/cat
 OF_CHEAP_STAGES = {
     "lmm4rec/catalogue/sources/values.py",
     "lmm4rec/features/controls.py",
-    "lmm4rec/features/imported_features.py",
+    "lmm4rec/features/arrays.py",
+    "lmm4rec/features/gathering.py",
+    "lmm4rec/features/given_files.py",
+    "lmm4rec/features/imports.py",
+    "lmm4rec/features/records.py",
 }
 
 

@@ -177,7 +177,7 @@ def test_refused_links_are_counted_told_and_asked_again(
     assert "shop is 10.0.0.1" in caplog.text
 
 
-# --------------------------------------------------------------------------- several pictures an item
+# ------------------------------------------------------------------------ several pictures an item
 
 
 SEVERAL = {
