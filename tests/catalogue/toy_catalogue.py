@@ -71,9 +71,9 @@ def write_catalogue(project: Path, pictures: list[bytes | None], texts: list[str
 
 def write_bare_items(corpus: Path, ids: list[str], texts: list[str]) -> None:
     """Items of a corpus with a text each and nothing else."""
-    items = [{"item_id": i, "title": t, "text": t, "image": None}
+    items = [{"item_id": i, "title": t, "text": t, "group": None, "interactions": 1}
              for i, t in zip(ids, texts, strict=True)]  # fmt: skip
-    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA)
+    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA).drop_columns(["image"])
     write_items(described, PICTURES_SCHEMA.empty_table(), corpus)
 
 
