@@ -35,7 +35,7 @@ class Physical:
     """What the bytes of a file say, whoever parses them."""
 
     lines: int = 0  # that are not empty
-    quotes: int = 0
+    has_quotes: bool = False
     bare_returns: int = 0  # \r without \n after it
     pairs: int = 0  # \r\n
     breaks: int = 0  # \n, of pairs too
@@ -74,8 +74,11 @@ def read(path: Path, layout: Layout, columns: Sequence[str], reading: Reading) -
     known = names(path, layout)
     wanted = [known.index(name) for name in columns]
     with _plain(path, layout, reading) as (file, physical):
-        table, breaks, torn = _parsed(file, path, layout, len(known), wanted, physical)
-    lost = physical.lines - _head_lines(path, layout) - table.num_rows - breaks
+        lines = physical.lines - _head_lines(path, layout)
+        has_quotes = may_quote(layout) and physical.has_quotes
+        as_cut = layout.model_copy(update={"quoted": has_quotes})
+        table, breaks, torn = _parsed(file, path, as_cut, len(known), wanted, lines)
+    lost = lines - table.num_rows - breaks
     if lost > torn.lines:
         raise InputError(
             f"{path}: {lost - torn.lines} lines are lost in a cell whose quote opens and does not "
@@ -101,24 +104,22 @@ class _Torn:
 
 
 def _parsed(
-    file: Path, path: Path, layout: Layout, n: int, wanted: list[int], physical: Physical
+    file: Path, path: Path, layout: Layout, n: int, wanted: list[int], lines: int
 ) -> tuple[pa.Table, int, _Torn]:
-    """(columns c<k>, lines inside cells, what was refused)."""
-    has_quotes = may_quote(layout) and physical.quotes > 0
+    """(columns k<i>, lines inside cells, what was refused) of a file of so many lines."""
     with engine() as connection:
-        source = _source(file, layout, n, has_quotes)
+        source = _source(file, layout, n)
         shown = ", ".join(f"nullif(c{k}, '') as k{i}" for i, k in enumerate(wanted))
-        if not has_quotes:
-            table = _run(connection, f"select {shown} from {source}", path)
+        table = _run(connection, f"select {shown} from {source}", path)
+        if table.num_rows == lines or not layout.quoted:
             return table, 0, _torn(connection)
+        torn = _torn(connection)  # before they are found once more
         inside = " + ".join(_BREAKS.format(f"c{k}") for k in range(n))
-        query = f"select {shown}, {inside} as breaks from {source}"
-        table = _run(connection, query, path)
-        counts = table["breaks"].to_numpy()
-        if counts.any():
-            where = " or ".join(f"contains(c{k}, chr(10))" for k in range(n))
+        where = " or ".join(f"contains(c{k}, chr(10))" for k in range(n))
+        breaks = _run(connection, f"select sum({inside})::bigint from {source} where {where}", path)
+        if breaks[0][0].as_py():
             refuse_rows_in_cells(path, connection, source, where, n, layout)
-        return table.drop_columns(["breaks"]), int(counts.sum()), _torn(connection)
+        return table, breaks[0][0].as_py() or 0, torn
 
 
 # Line breaks in a cell, those of empty lines left out.
@@ -129,13 +130,13 @@ _BREAKS = (
 )
 
 
-def _source(file: Path, layout: Layout, n: int, has_quotes: bool) -> str:
+def _source(file: Path, layout: Layout, n: int) -> str:
     columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n))
     assert layout.separator is not None
     return (
         f"read_csv({quoted(str(file))}, columns = {{{columns}}}, auto_detect = false, "
-        f"delim = {quoted(layout.separator)}, quote = {quoted(QUOTE if has_quotes else '')}, "
-        f"escape = {quoted(layout.escape if has_quotes else '')}, "
+        f"delim = {quoted(layout.separator)}, quote = {quoted(QUOTE if layout.quoted else '')}, "
+        f"escape = {quoted(layout.escape if layout.quoted else '')}, "
         f"header = {str(layout.header).lower()}, compression = 'none', comment = '', "
         f"ignore_errors = true, store_rejects = true, rejects_limit = 0, "
         f"max_line_size = {_LONGEST_ROW_BYTES})"
@@ -217,24 +218,23 @@ def _is_packed(path: Path) -> bool:
 
 
 def _physical(parts: Iterator[bytes]) -> Physical:
-    found = Physical()
-    before, is_after_return = 10, False  # as if a line had ended before the first
+    found, is_after_return, is_begun = Physical(), False, False
     for block in parts:
-        letters = np.frombuffer(block, np.uint8)
-        if not letters.size:
-            continue
-        found.quotes += block.count(b'"')
-        returns = block.count(b"\r")
-        pairs = block.count(b"\r\n") + (is_after_return and block.startswith(b"\n"))
+        returns = pairs = 0
+        if b"\r" in block:
+            returns, pairs = block.count(b"\r"), block.count(b"\r\n")
+        pairs += is_after_return and block.startswith(b"\n")
         found.pairs += pairs
         found.bare_returns += returns - pairs
-        found.breaks += block.count(b"\n")
-        if returns:
-            letters = letters[letters != 13]
+        found.has_quotes = found.has_quotes or b'"' in block
         is_after_return = block.endswith(b"\r")
-        if letters.size:
-            # a line begins where a letter follows a line's end
-            begins = (letters[1:] != 10) & (letters[:-1] == 10)
-            found.lines += int(np.count_nonzero(begins)) + int(before == 10 and letters[0] != 10)
-            before = int(letters[-1])
+        letters = block.replace(b"\r", b"") if returns else block
+        if letters:
+            ends = np.flatnonzero(np.frombuffer(letters, np.uint8) == 10)
+            found.breaks += len(ends)
+            # a line ends here that has a letter: its end does not follow another's
+            empty = np.count_nonzero(np.diff(ends) == 1) + (not is_begun and letters[:1] == b"\n")
+            found.lines += len(ends) - int(empty)
+            is_begun = letters[-1:] != b"\n"
+    found.lines += is_begun
     return found
