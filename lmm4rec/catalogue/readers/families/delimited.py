@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lmm4rec import doors
-from lmm4rec.catalogue.readers.cells import first_row, may_quote
+from lmm4rec.catalogue.readers.cells import first_row, may_quote, sample
 from lmm4rec.catalogue.readers.families.engine import engine, quoted
 from lmm4rec.catalogue.readers.families.swallowed import refuse_rows_in_cells
 from lmm4rec.catalogue.readers.layout import Layout
@@ -79,7 +79,11 @@ def read(path: Path, layout: Layout, columns: Sequence[str], reading: Reading) -
         as_cut = layout.model_copy(update={"quoted": has_quotes})
         table, breaks, torn = _parsed(file, path, as_cut, len(known), wanted, lines)
     lost = lines - table.num_rows - breaks
-    if lost > torn.lines:
+    if lost < 0:
+        raise InputError(
+            f"{path}: has more rows than lines ({-lost} more); save it with one kind of line end"
+        )
+    if lost > torn.lines and as_cut.quoted:
         raise InputError(
             f"{path}: {lost - torn.lines} lines are lost in a cell whose quote opens and does not "
             f"close ({torn.first or 'near its end'}); double the quotes inside cells, or take them "
@@ -108,18 +112,20 @@ def _parsed(
 ) -> tuple[pa.Table, int, _Torn]:
     """(columns k<i>, lines inside cells, what was refused) of a file of so many lines."""
     with engine() as connection:
-        source = _source(file, layout, n)
+        source = _source(file, layout, n, _empty_lines(path, layout))
         shown = ", ".join(f"nullif(c{k}, '') as k{i}" for i, k in enumerate(wanted))
         table = _run(connection, f"select {shown} from {source}", path)
         if table.num_rows == lines or not layout.quoted:
             return table, 0, _torn(connection)
         torn = _torn(connection)  # before they are found once more
-        inside = " + ".join(_BREAKS.format(f"c{k}") for k in range(n))
+        breaks = "(" + " + ".join(_BREAKS.format(f"c{k}") for k in range(n)) + ")"
         where = " or ".join(f"contains(c{k}, chr(10))" for k in range(n))
-        breaks = _run(connection, f"select sum({inside})::bigint from {source} where {where}", path)
-        if breaks[0][0].as_py():
-            refuse_rows_in_cells(path, connection, source, where, n, layout)
-        return table, breaks[0][0].as_py() or 0, torn
+        query = f"select sum({breaks})::bigint from {source} where {where}"
+        counted = _run(connection, query, path)
+        inside = counted[0][0].as_py() or 0
+        if inside:
+            refuse_rows_in_cells(path, connection, source, where, breaks, n, layout)
+        return table, inside, torn
 
 
 # Line breaks in a cell, those of empty lines left out.
@@ -130,7 +136,13 @@ _BREAKS = (
 )
 
 
-def _source(file: Path, layout: Layout, n: int) -> str:
+def _empty_lines(path: Path, layout: Layout) -> int:
+    """Before the first row: the engine would take the first for the header."""
+    text = sample(path, layout)
+    return len(text) - len(text.lstrip("\n"))
+
+
+def _source(file: Path, layout: Layout, n: int, skip: int) -> str:
     columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n))
     assert layout.separator is not None
     return (
@@ -138,7 +150,7 @@ def _source(file: Path, layout: Layout, n: int) -> str:
         f"delim = {quoted(layout.separator)}, quote = {quoted(QUOTE if layout.quoted else '')}, "
         f"escape = {quoted(layout.escape if layout.quoted else '')}, "
         f"header = {str(layout.header).lower()}, compression = 'none', comment = '', "
-        f"ignore_errors = true, store_rejects = true, rejects_limit = 0, "
+        f"skip = {skip}, ignore_errors = true, store_rejects = true, rejects_limit = 0, "
         f"max_line_size = {_LONGEST_ROW_BYTES})"
     )
 
