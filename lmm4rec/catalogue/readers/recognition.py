@@ -197,9 +197,9 @@ def _parsed(line: bytes) -> tuple[Literal["json", "literal"], dict[str, object]]
 
 
 def _is_document(value: dict[str, object]) -> bool:
-    """Whether one object alone is many rows: {id: {...}} or {user: [item, ...]}."""
+    """Whether one object alone is many rows: {id: {...}}, {user: [item, ...]}, {id: value}."""
     kinds = {type(one) for one in value.values()}
-    return bool(value) and (kinds == {dict} or kinds == {list})
+    return kinds in ({dict}, {list}) or documents.is_mapping(value)
 
 
 def _delimited(path: Path, layout: Layout) -> Layout:
