@@ -27,6 +27,7 @@ from lmm4rec.errors import InputError
 
 MEND = "mend those lines"
 _LONGEST_ROW_BYTES = 1 << 24
+_TOO_LONG = b"(too long)"
 _GLOBS = set("*?[]{}")
 
 
@@ -39,11 +40,14 @@ class Physical:
     bare_returns: int = 0  # \r without \n after it
     pairs: int = 0  # \r\n
     breaks: int = 0  # \n, of pairs too
+    unended: int = 0  # bytes in blocks without a line's end, at the last
+    longest: int = 0  # the most of these
 
     @property
     def is_plain(self) -> bool:
-        """Whether all line ends are of one kind."""
-        return not self.bare_returns and self.pairs in (0, self.breaks)
+        """Whether all line ends are of one kind, and no line is far too long."""
+        is_one_kind = not self.bare_returns and self.pairs in (0, self.breaks)
+        return is_one_kind and self.longest <= _LONGEST_ROW_BYTES
 
 
 def names(path: Path, layout: Layout) -> list[str]:
@@ -198,9 +202,11 @@ def _plain(path: Path, layout: Layout, reading: Reading) -> Iterator[tuple[Path,
 
 
 def _with_plain_ends(path: Path, layout: Layout, reading: Reading) -> Iterator[bytes]:
-    """Blocks whose lines end in \\n alone; a lone \\r ends one only where there is no \\n."""
-    held, is_old, first = b"", False, True
-    torn = b""
+    """Blocks whose lines end in \\n alone; a lone \\r ends one only where there is no \\n.
+
+    In the place of a line that is too long stands one cell, so that it counts as a torn row.
+    """
+    held, torn, is_old, is_long, first = b"", b"", False, False, True
     try:
         for block in blocks(path, layout):
             block = held + block
@@ -209,13 +215,18 @@ def _with_plain_ends(path: Path, layout: Layout, reading: Reading) -> Iterator[b
             if first:
                 is_old, first = b"\n" not in block and b"\r" in block, False
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n" if is_old else b" ")
-            whole, end, rest = (torn + block).rpartition(b"\n")
-            torn = rest
+            if is_long and b"\n" in block:
+                is_long, block = False, block[block.index(b"\n") :]
+                yield _TOO_LONG
+            whole, end, torn = (torn + (b"" if is_long else block)).rpartition(b"\n")
             yield whole + end
+            if len(torn) > _LONGEST_ROW_BYTES:
+                torn, is_long = b"", True
+                reading.counts["overlong_lines"] += 1
     except BrokenOff:
         reading.broke_off(path)
         return
-    yield torn
+    yield _TOO_LONG if is_long else torn
 
 
 def _blocks_of(copy: Path) -> Iterator[bytes]:
@@ -244,6 +255,8 @@ def _physical(parts: Iterator[bytes]) -> Physical:
         if letters:
             ends = np.flatnonzero(np.frombuffer(letters, np.uint8) == 10)
             found.breaks += len(ends)
+            found.unended = 0 if len(ends) else found.unended + len(letters)
+            found.longest = max(found.longest, found.unended)
             # a line ends here that has a letter: its end does not follow another's
             empty = np.count_nonzero(np.diff(ends) == 1) + (not is_begun and letters[:1] == b"\n")
             found.lines += len(ends) - int(empty)
