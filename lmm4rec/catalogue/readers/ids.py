@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,5 +18,17 @@ def clean_ids(column: Texts) -> tuple[pa.Array, int]:
     texts = flat(column)
     trimmed = pc.utf8_trim_whitespace(texts)
     changed = pc.sum(pc.not_equal(trimmed, texts), min_count=0).as_py()
-    normal = pc.utf8_normalize(trimmed, form="NFC")
+    normal = composed(trimmed)
     return pc.if_else(pc.equal(normal, ""), None, normal), int(changed)
+
+
+def composed(texts: pa.Array) -> pa.Array:
+    """The texts in NFC.
+
+    pyarrow's own utf8_normalize is not used: it gives NFD whatever form is asked for (25.0.1).
+    """
+    is_more = pc.fill_null(pc.invert(pc.string_is_ascii(texts)), False)
+    if not pc.any(is_more, min_count=0).as_py():
+        return texts
+    normal = [unicodedata.normalize("NFC", text) for text in texts.filter(is_more).to_pylist()]
+    return pc.replace_with_mask(texts, is_more, pa.array(normal, pa.string()))

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.readers.ids import composed
 from lmm4rec.catalogue.readers.layout import Texts, flat
 
 _SPACE = re.compile(r"\s+")
@@ -23,12 +24,12 @@ _INLINE = frozenset((
 ))  # fmt: skip
 _UNSEEN = frozenset(("script", "style"))
 _ODD = r"[<&\\\x00-\x08\x0e-\x1f\x7f-\x{85}]"  # what the engine's own means do not clean
+_ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>")
 _TAG = re.compile(r"<[a-zA-Z/!?]")
-_LONGEST = 1 << 20  # letters of one text; the parser's time may grow with the square
+_MOST_TAGS = 2_000  # of one text: the parser's time grows with the square of those that stay open
 _SCRIPT = re.compile(
-    r"<\s*(?:script|style)\b|\bfunction\s*\w*\s*\(|\bvar\s+\w+\s*=|\bdocument\.\w+|\bwindow\.\w+"
+    r"<\s*(?i:script|style)\b|\bfunction\s*\w*\s*\(|\bvar\s+\w+\s*=|\bdocument\.\w+|\bwindow\.\w+"
     r"|\.getTime\(\)|\bP\.when\(|\bjQuery\b|[.#]?[\w-]+\s*\{\s*[\w-]+\s*:[^{}]*;[^{}]*\}",
-    re.IGNORECASE,
 )
 
 
@@ -42,7 +43,7 @@ def clean_texts(column: Texts) -> pa.Array:
     is_odd = pc.fill_null(
         pc.match_substring_regex(texts, r"[<&\\\x00-\x08\x0e-\x1f\x7f-\x{85}]"), False
     )
-    normal = pc.utf8_normalize(collapsed, form="NFC")
+    normal = composed(collapsed)
     if not pc.any(is_odd, min_count=0).as_py():
         return normal
     cleaned = pa.array([clean_text(text) for text in texts.filter(is_odd).to_pylist()], pa.string())
@@ -69,14 +70,17 @@ def is_script(text: str) -> bool:
 
 
 def _without_markup(text: str) -> str:
-    if len(text) > _LONGEST or not _TAG.search(text):
+    if not _TAG.search(text):
         return _unescaped(text)
+    if text.count("<") > _MOST_TAGS:
+        return _unescaped(_ANY_TAG.sub(" ", text))
     reader = _Reader()
-    with suppress(ValueError):  # an entity's number has more digits than Python reads
+    # an entity's number has more digits than Python reads, or a declaration is none
+    with suppress(ValueError, AssertionError):
         reader.feed(text)
         reader.close()
         return "".join(reader.found)
-    return _unescaped(text)
+    return _unescaped(_ANY_TAG.sub(" ", text))
 
 
 def _unescaped(text: str) -> str:

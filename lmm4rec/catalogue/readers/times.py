@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -153,12 +154,15 @@ def _share(texts: pa.Array, pattern: str) -> float:
 
 def _two_ways(texts: pa.Array, path: Path, order: Order | None) -> tuple[str, str, str]:
     """A form of texts whose day or month comes first: a number above 12 is a day."""
-    dates = pc.unique(pc.utf8_slice_codeunits(texts, 0, 6))
-    parts = pc.extract_regex(dates, r"^(?P<a>\d{1,2})(?P<by>[./-])(?P<b>\d{1,2})[./-]").drop_null()
-    by = pc.struct_field(parts, "by")[0].as_py()
-    first, second = (pc.cast(pc.struct_field(parts, name), pa.int8()) for name in "ab")
-    days_first = int(pc.sum(pc.greater(first, 12), min_count=0).as_py())
-    days_second = int(pc.sum(pc.greater(second, 12), min_count=0).as_py())
+    dates = pc.value_counts(pc.utf8_slice_codeunits(texts, 0, 6).drop_null())
+    days_first, days_second, found = 0, 0, Counter[str]()
+    for one in dates.to_pylist():
+        parts = re.match(r"(\d{1,2})([./-])(\d{1,2})[./-]", one["values"])
+        if parts is not None:
+            days_first += one["counts"] * (int(parts[1]) > 12)
+            days_second += one["counts"] * (int(parts[3]) > 12)
+            found[parts[2]] += one["counts"]
+    by = found.most_common(1)[0][0]
     if order is None:
         if days_first and days_second <= _DECIDES * days_first:
             order = "day-first"

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from lmm4rec.catalogue.readers.families.engine import engine, quoted
 from lmm4rec.catalogue.readers.families.values import UNPARSABLE, Fault, cells_of, parsed
+from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import lines
@@ -109,11 +110,11 @@ class _Objects:
         """A line's cells; None where it is not wanted, or cannot be read (counted)."""
         if self._glance is not None and self._wanted is not None:
             seen = self._glance.match(line)
-            if seen:
-                known = _clean((seen[1] or seen[2]).decode("utf-8", "replace"))
-                if known not in self._wanted[1]:
-                    self._reading.unwanted.add(known)
-                    return None
+            # bytes that are no UTF-8 are met again, and counted, below
+            text = _decoded(seen[1] or seen[2]) if seen else None
+            if text is not None and (known := _clean(text)) not in self._wanted[1]:
+                self._reading.unwanted.update([known] if known else [])
+                return None
         try:
             item = parsed(line)
             cells = cells_of(item, self._columns, self._ids, self._reading.counts)
@@ -161,7 +162,7 @@ class _Objects:
         if self._wanted is None or self._wanted[0] not in self._columns:
             return table
         name, ids = self._wanted
-        texts = pc.utf8_normalize(pc.utf8_trim_whitespace(table[name]), form="NFC")
+        texts, _ = clean_ids(table[name])
         chosen = pc.is_in(texts, value_set=pa.array(sorted(ids), pa.string()))
         passed = pc.and_(pc.invert(chosen), pc.is_valid(texts))
         self._reading.unwanted.update(pc.unique(texts.filter(passed)).to_pylist())

@@ -6,7 +6,7 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -46,7 +46,7 @@ def _samples(path: Path, reading: Reading, file: str) -> Iterator[dict[str, Any]
     samples: dict[str, dict[str, Any]] = {}
     pictures: dict[str, list[str]] = {}
     total, bad, first = 0, 0, ""
-    for name, content in _members(path):
+    for name, content in _members(path, reading):
         key, field = _parted(name)
         sample = samples.setdefault(key, {})
         if field.rpartition(".")[2].lower() in PICTURES:
@@ -64,17 +64,18 @@ def _samples(path: Path, reading: Reading, file: str) -> Iterator[dict[str, Any]
         yield {**sample, "key": key, "pictures": shown or None}
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
+def _members(path: Path, reading: Reading) -> Iterator[tuple[str, bytes | None]]:
     """Each file in the tar, with its content where that is a sample's text or JSON."""
     door = doors.reading(path, "a sound tar", MEND, also=(tarfile.TarError,))
     with opened(path) as stream:
+        tail = _Tail(stream)
         with door:
-            tar = tarfile.open(fileobj=stream, mode="r|")  # noqa: SIM115 - closed with its stream
+            tar = tarfile.open(fileobj=tail, mode="r|")  # type: ignore[call-overload]  # noqa: SIM115
         while True:
             with door:
                 member = tar.next()
                 if member is None:
-                    return
+                    break
                 vars(tar)["members"].clear()  # it would remember them all
                 content = None
                 is_text = _parted(member.name)[1] in ("txt", "json")
@@ -83,6 +84,20 @@ def _members(path: Path) -> Iterator[tuple[str, bytes | None]]:
                     content = inside.read() if inside is not None else None
             if member.isfile():
                 yield member.name, content
+    if any(tail.last):  # a whole tar ends in zeros, and tarfile takes any end for one
+        reading.broke_off(path)
+
+
+class _Tail:
+    """A stream that remembers the last block that was read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.last = stream, b""
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self.last = (self.last + block)[-512:]
+        return block
 
 
 def _parted(name: str) -> tuple[str, str]:
