@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -124,9 +125,7 @@ def check_section(value: Any, model: type[AnySection], key: str, path: Path) -> 
 def _sentence(
     error: ValidationError, model: type[BaseModel], value: Any, key: str, path: Path
 ) -> str:
-    # A misspelt key is reported twice, as missing and as unknown: the second helps more.
-    problems = error.errors(include_url=False)
-    problem = min(problems, key=lambda one: one["type"] != "extra_forbidden")
+    problem = _chosen(error.errors(include_url=False), value)
     location = problem["loc"]
     is_absent = problem["type"] == "missing"
     where = ".".join([key, *_steps_in(value, location[:-1] if is_absent else location)])
@@ -143,6 +142,19 @@ def _sentence(
     given = "" if is_section else f", not {reprlib.repr(problem['input'])}"
     message = _PLAINER.get(problem["type"], problem["msg"].removeprefix("Input "))
     return f"{path}: {where} {message}{given}"
+
+
+def _chosen(problems: list[ErrorDetails], value: Any) -> ErrorDetails:
+    """The one that helps most.
+
+    A misspelt key is reported as missing and as unknown: as unknown. A section in the place where a
+    name may stand as well is reported as no name, and by what is wrong in it: by that.
+    """
+    unknown = [one for one in problems if one["type"] == "extra_forbidden"]
+    if unknown:
+        return unknown[0]
+    alike = [one for one in problems if one["loc"][:1] == problems[0]["loc"][:1]]
+    return max(alike, key=lambda one: len(_steps_in(value, one["loc"])))
 
 
 # What pydantic says in its own terms.

@@ -38,22 +38,19 @@ GUARDED: dict[str, str] = {
     "lmm4rec/params.py": _EXTRACTION,
     "lmm4rec/resuming.py": _FINETUNING,
     "lmm4rec/tables.py": _EXTRACTION,
-    # catalogues: fetched or generated, and read
+    # catalogues: fetched or generated, and how they are to be read
     "lmm4rec/catalogue/corpus.py": _END2END,
     "lmm4rec/catalogue/downloads.py": _CATALOGUE,
-    "lmm4rec/catalogue/pictures/images.py": _EXTRACTION,
-    "lmm4rec/catalogue/readers/locators.py": _CATALOGUE,
-    "lmm4rec/catalogue/splits.py": _CATALOGUE,
-    "lmm4rec/catalogue/sources/__init__.py": _CATALOGUE,
-    "lmm4rec/catalogue/sources/amazon2014.py": _CATALOGUE,
-    "lmm4rec/catalogue/sources/base.py": _CATALOGUE,
-    "lmm4rec/catalogue/sources/demo.py": _CATALOGUE,
-    "lmm4rec/catalogue/sources/demo_pictures.py": _CATALOGUE,
-    "lmm4rec/catalogue/sources/demo_scenes.py": _CAPTIONS,
-    "lmm4rec/catalogue/sources/demo_world.py": _CAPTIONS,
-    "lmm4rec/catalogue/sources/files.py": _CATALOGUE,
     "lmm4rec/catalogue/pictures/archive.py": _CATALOGUE,
     "lmm4rec/catalogue/pictures/containers.py": _CATALOGUE,
+    "lmm4rec/catalogue/pictures/images.py": _EXTRACTION,
+    "lmm4rec/catalogue/pictures/listed.py": _CATALOGUE,
+    "lmm4rec/catalogue/pictures/matching.py": _CATALOGUE,
+    "lmm4rec/catalogue/readers": _CATALOGUE,
+    "lmm4rec/catalogue/sources": _CATALOGUE,
+    "lmm4rec/catalogue/sources/demo_scenes.py": _CAPTIONS,
+    "lmm4rec/catalogue/sources/demo_world.py": _CAPTIONS,
+    "lmm4rec/catalogue/splits.py": _CATALOGUE,
     # encoders
     "lmm4rec/encoders": _EXTRACTION,
     "lmm4rec/encoders/clip/checkpoints.py": _CONVERSION,
@@ -99,8 +96,7 @@ GUARDED: dict[str, str] = {
 
 # Used by these stages, and no number of theirs hangs on it.
 UNGUARDED: dict[str, str] = {
-    "lmm4rec/catalogue/sources/gzip_lines.py": "reads what came: download only imports it",
-    "lmm4rec/catalogue/sources/tabular.py": "reads what came: download only imports it",
+    "lmm4rec/catalogue/pictures/hints.py": "says why pictures and items do not meet",
     "lmm4rec/devices.py": "chooses where and on how many threads to compute",
     "lmm4rec/errors.py": "says what is wrong",
     "lmm4rec/study/run.py": "refuses names before anything is computed",

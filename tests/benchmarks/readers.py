@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
+from lmm4rec.catalogue.sources.tabular import read_columns
 
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.recognition import recognise
 from lmm4rec.catalogue.readers.rows import read_rows
-from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
-from lmm4rec.catalogue.sources.tabular import read_columns
 
 REVIEWS, METADATA, BOUGHT = 1_690_000, 500_000, 63_000
 TEXT = "Works well, though the cable could be longer; I'd buy it again. " * 10

@@ -30,7 +30,8 @@ datasets:
        both_weight: 1.0, picture_weight: 1.0, text_weight: 1.0, hidden_weight: 0.5,
        popularity_weight: 0.5, missing_share: 0.05}
     preprocess: &preprocess
-      {maximum_unparsable_share: 0.01, accept_truncated: false, minimum_rating: null, core: 5,
+      {maximum_unparsable_share: 0.01, accept_truncated: false, minimum_described_share: 0.5,
+       minimum_pictured_share: 0.5, minimum_rating: null, core: 5,
        split: temporal, split_seed: 1, text_fields: [title, brand, categories, description]}
     images: &images
       {short_side_pixels: 32, jpeg_quality: 90, minimum_side_pixels: 8, maximum_bytes: 1_000_000,
@@ -38,10 +39,9 @@ datasets:
        maximum_unreachable_share: 0.0}
   shop:
     source:
-      kind: amazon2014
-      revision: 1
-      reviews: {url: "SERVER/reviews_Shop_5.json.gz", sha256: null}
-      metadata: {url: "SERVER/meta_Shop.json.gz", sha256: null}
+      fetch:
+        reviews: {url: "SERVER/reviews_Shop_5.json.gz", sha256: null}
+        metadata: {url: "SERVER/meta_Shop.json.gz", sha256: null}
     preprocess: *preprocess
     images: *images
 """
@@ -88,7 +88,7 @@ def test_demo_from_nothing_twice_gives_the_same_bytes(project: Path) -> None:
     items = pq.read_table(data / "corpus/demo/items.parquet")
     assert images["item_id"].equals(items["item_id"])
     assert {"ok", "no-link", "not-found"} == set(images["status"].to_pylist())
-    assert all(len(list(folder.iterdir())) <= 5 for folder in data.glob("*/demo"))
+    assert all(len(list(folder.iterdir())) <= 6 for folder in data.glob("*/demo"))
     shutil.rmtree(data)
     run_all(project)
     assert fingerprint(data) == first
@@ -121,7 +121,7 @@ def test_killed_while_fetching_pictures_then_run_again(project: Path) -> None:
         (project / "params.yaml").write_text(PARAMS.replace("SERVER", address))
         reviews = [
             f'{{"reviewerID": "u{user}", "asin": "i{(user + 140 * step) % n:04d}",'
-            f' "overall": 5.0, "unixReviewTime": {step}}}'
+            f' "overall": 5.0, "unixReviewTime": {1_400_000_000 + step}}}'
             for user in range(n)
             for step in range(5)
         ]

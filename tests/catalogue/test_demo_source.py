@@ -1,6 +1,7 @@
 """The generated catalogue: real raw format, known truth, the same bytes every time."""
 
 import gzip
+import json
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from lmm4rec.catalogue.sources.amazon2014 import read_reviews
 
-from lmm4rec.catalogue.sources.base import Reading
+from lmm4rec.catalogue.raw.catalogue import open_raw
+from lmm4rec.catalogue.raw.tables import FILES
+from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.sources.demo import METADATA, REVIEWS, DemoSource, utilities, write_reviews
 from lmm4rec.catalogue.sources.demo_world import draw_product
 from lmm4rec.folders import fingerprint
@@ -34,18 +36,20 @@ SMALL = DemoSource(
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
-    SMALL.download(folder, folder)
+    SMALL.download(folder, folder, folder / "salt")
     return folder
 
 
 def test_files_are_those_of_the_2014_release(raw: Path) -> None:
-    assert sorted(file.name for file in raw.iterdir()) == ["images.zip", METADATA, REVIEWS]
-    first = gzip.decompress((raw / METADATA).read_bytes()).decode().splitlines()[0]
+    assert sorted(file.name for file in raw.iterdir()) == [FILES, "images.zip", "recipe.json"]
+    assert sorted(file.name for file in (raw / FILES).iterdir()) == [METADATA, REVIEWS]
+    assert open_raw(raw).recipe.preset == "amazon-2014"
+    first = gzip.decompress((raw / FILES / METADATA).read_bytes()).decode().splitlines()[0]
     assert first.startswith("{'asin': 'B0") and "'categories': [['Demo Goods'" in first
 
 
 def test_reviews_are_a_five_core_without_repetition(raw: Path) -> None:
-    table = SMALL.read_interactions(raw, Reading(0.0, False))
+    table = open_raw(raw).interactions(Reading(0.0, False))
     pairs = list(zip(table["user_id"].to_pylist(), table["item_id"].to_pylist(), strict=True))
     assert len(set(pairs)) == len(pairs) > 700
     for side in (0, 1):
@@ -55,24 +59,23 @@ def test_reviews_are_a_five_core_without_repetition(raw: Path) -> None:
 
 
 def test_some_things_are_missing_as_in_real_catalogues(raw: Path) -> None:
-    items = gzip.decompress((raw / METADATA).read_bytes()).decode().splitlines()
+    items = gzip.decompress((raw / FILES / METADATA).read_bytes()).decode().splitlines()
     assert len(items) == 60
     for key in ("description", "imUrl", "brand", "price"):
         lacking = sum(f"'{key}'" not in line for line in items)
         assert 0 < lacking < 20
     wanted = pa.array([line.split("'")[3] for line in items])
-    table = SMALL.read_items(raw, wanted, Reading(0.0, False))
-    linked = {link.rpartition("/")[2] for link in table["image"].to_pylist() if link}
+    linked = set(open_raw(raw).pictures(wanted, Reading(0.0, False)).table["picture"].to_pylist())
     pictures = set(zipfile.ZipFile(raw / "images.zip").namelist())
     assert linked - pictures and linked & pictures  # dead links, and good ones
 
 
 def test_same_seed_same_bytes(raw: Path, tmp_path: Path) -> None:
-    SMALL.download(tmp_path, tmp_path)
+    SMALL.download(tmp_path, tmp_path, tmp_path / "salt")
     assert fingerprint(tmp_path) == fingerprint(raw)
     other = tmp_path / "other"
     other.mkdir()
-    SMALL.model_copy(update={"seed": 4}).download(other, other)
+    SMALL.model_copy(update={"seed": 4}).download(other, other, other / "salt")
     assert fingerprint(other) != fingerprint(raw)
 
 
@@ -111,10 +114,10 @@ def test_users_take_what_they_like(tmp_path: Path) -> None:
     products = [draw_product(rng) for _ in range(SMALL.items)]
     kinds = {f"i{number}": product.kind for number, product in enumerate(products)}
     write_reviews(only_kinds, products, list(kinds), tmp_path / "r.gz", rng)
-    table = read_reviews(tmp_path / "r.gz", Reading(0.0, False))
     taken: dict[str, list[str]] = {}
-    for user, item in zip(table["user_id"].to_pylist(), table["item_id"].to_pylist(), strict=True):
-        taken.setdefault(user, []).append(kinds[item])
+    for line in gzip.decompress((tmp_path / "r.gz").read_bytes()).splitlines():
+        review = json.loads(line)
+        taken.setdefault(review["reviewerID"], []).append(kinds[review["asin"]])
     favourites = [Counter(mine).most_common(2) for mine in taken.values()]
     share = np.mean(
         [

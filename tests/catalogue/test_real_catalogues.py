@@ -7,13 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from lmm4rec.catalogue.sources.amazon2014 import (
-    Amazon2014Source,
-    RemoteFile,
-    read_metadata,
-    read_reviews,
-)
-from lmm4rec.catalogue.sources.files import FilesSource
 
 from lmm4rec.catalogue.corpus import read_item_ids, read_picture_sources
 from lmm4rec.catalogue.pictures.archive import ARCHIVE
@@ -21,7 +14,11 @@ from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
 from lmm4rec.catalogue.pictures.images import STATUSES
 from lmm4rec.catalogue.pictures.links import from_archive
 from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
-from lmm4rec.catalogue.sources.base import Reading, Source
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
+from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.catalogue.sources import FetchedSource, read_source
+from lmm4rec.catalogue.sources.base import Source
+from lmm4rec.catalogue.sources.folder_source import FolderSource
 from lmm4rec.errors import InputError
 from lmm4rec.params import check_section, read_params
 
@@ -37,29 +34,34 @@ def section(dataset: str) -> Mapping[str, Any]:
     return found
 
 
-def files_source(dataset: str) -> FilesSource:
-    values = dict(section(dataset)["source"])
-    values["folder"] = str(ROOT / values["folder"])
-    return check_section(values, FilesSource, f"datasets.{dataset}.source", PARAMS)
+def folder_source(dataset: str) -> FolderSource:
+    source = read_source(PARAMS, dataset)
+    assert isinstance(source, FolderSource)
+    return source.model_copy(update={"folder": str(ROOT / source.folder)})
 
 
-def corpus(source: Source, dataset: str, root: Path, **changes: Any) -> dict[str, Any]:
-    """about.json of the corpus of a dataset whose raw files are in root/raw."""
+def corpus(raw: RawCatalogue, dataset: str, root: Path, **changes: Any) -> dict[str, Any]:
+    """about.json of the corpus of a dataset."""
     params = PreprocessParams.model_validate({**section(dataset)["preprocess"], **changes})
     (root / "corpus").mkdir()
-    return write_corpus(source, root / "raw", root / "corpus", params)
+    return write_corpus(raw, root / "corpus", params)
 
 
-def downloaded(source: Source, root: Path) -> Source:
+def downloaded(source: Source, root: Path) -> RawCatalogue:
     (root / "raw").mkdir()
     (root / "scratch").mkdir()
-    source.download(root / "raw", root / "scratch")
-    return source
+    source.download(root / "raw", root / "scratch", root / "salt")
+    return open_raw(root / "raw")
+
+
+def mirrored(category: str, root: Path, *roles: str) -> RawCatalogue:
+    """A category of Amazon 2014, or of its files those that play these roles."""
+    whole = FetchedSource(preset="amazon-2014", category=category).remote_files()
+    files = {role: whole[role] for role in roles} if roles else whole
+    return downloaded(FetchedSource(fetch=files), root)
 
 
 def test_every_section_of_params_is_whole() -> None:
-    from lmm4rec.catalogue.sources import read_source
-
     for dataset, values in read_params(PARAMS)["datasets"].items():
         read_source(PARAMS, dataset)
         for name, model in (("preprocess", PreprocessParams), ("images", ImagesParams)):
@@ -67,11 +69,11 @@ def test_every_section_of_params_is_whole() -> None:
 
 
 def test_ml100k(tmp_path: Path) -> None:
-    source = downloaded(files_source("ml-100k"), tmp_path)
-    about = corpus(source, "ml-100k", tmp_path, core=0)
+    raw = downloaded(folder_source("ml-100k"), tmp_path)
+    about = corpus(raw, "ml-100k", tmp_path, core=0)
     assert (about["users"], about["items"], about["interactions"]) == (943, 1682, 100_000)
-    assert about["items_without_picture_link"] == 1682 - 1663
-    assert about["cleaning"]["duplicate_items"] == 1746 - 1682
+    assert about["items_with_picture_named"] == 1663
+    assert about["cleaning"]["repeated_item_rows"] == 1746 - 1682
     items, named = read_item_ids(tmp_path / "corpus"), read_picture_sources(tmp_path / "corpus")
     params = check_section(section("ml-100k")["images"], ImagesParams, "images", PARAMS)
     (tmp_path / "images").mkdir()
@@ -83,39 +85,37 @@ def test_ml100k(tmp_path: Path) -> None:
 
 def test_musical_instruments_is_already_a_five_core(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("LMM4REC_MIRROR", str(DATA / "amazon2014"))
-    url = "http://mirrored.invalid/reviews_Musical_Instruments_5.json.gz"
-    reviews = RemoteFile(url=url, sha256=None)
-    source = Amazon2014Source(kind="amazon2014", revision=1, reviews=reviews, metadata=None)
-    about = corpus(downloaded(source, tmp_path), "baby", tmp_path)
+    raw = mirrored("Musical_Instruments", tmp_path, "reviews")
+    about = corpus(raw, "baby", tmp_path)
     assert (about["users"], about["items"], about["interactions"]) == (1429, 900, 10_261)
     assert about["cleaning"]["outside_core"] == about["cleaning"]["unparsable_lines"] == 0
-    assert about["items_without_text"] == about["items_without_picture_link"] == 900
+    assert about["items_without_text"] == 900 and about["items_with_picture_named"] == 0
 
 
-def test_digital_music_is_refused_unless_truncation_is_accepted() -> None:
-    path = DATA / "amazon2014" / "reviews_Digital_Music_5.json.gz"
+def test_digital_music_is_refused_unless_truncation_is_accepted(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("LMM4REC_MIRROR", str(DATA / "amazon2014"))
+    raw = mirrored("Digital_Music", tmp_path)
     with pytest.raises(InputError, match="breaks off in the middle"):
-        read_reviews(path, Reading(0.0, False))
+        raw.interactions(Reading(0.0, False))
     reading = Reading(0.0, True)
-    reviews = read_reviews(path, reading)
+    reviews = raw.interactions(reading)
     assert reviews.num_rows == 6908
     assert len(reviews["user_id"].unique()) == 2490
     wanted = reviews["item_id"].unique()
     assert len(wanted) == 382
-    items = read_metadata(DATA / "amazon2014" / "meta_Digital_Music.json.gz", wanted, reading)
-    assert items.num_rows == 382
-    assert all(link.startswith("http://") for link in items["image"].drop_null().to_pylist())
+    assert raw.items(wanted, reading).num_rows == 382
     assert reading.counts["truncated_files"] == 2
+    pictures = raw.pictures(wanted, reading).table
+    assert all(link.startswith("http://") for link in pictures["picture"].to_pylist())
+    assert 0.5 * 382 < pictures.num_rows <= 382
 
 
 def test_digital_music_preprocesses(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("LMM4REC_MIRROR", str(DATA / "amazon2014"))
-    files = [
-        RemoteFile(url=f"http://mirrored.invalid/{name}_Digital_Music{tail}.json.gz", sha256=None)
-        for name, tail in (("reviews", "_5"), ("meta", ""))
-    ]
-    source = Amazon2014Source(kind="amazon2014", revision=1, reviews=files[0], metadata=files[1])
-    about = corpus(downloaded(source, tmp_path), "baby", tmp_path, accept_truncated=True)
+    raw = mirrored("Digital_Music", tmp_path)
+    about = corpus(raw, "baby", tmp_path, accept_truncated=True)
     assert about["cleaning"]["raw_interactions"] == 6908
     assert about["cleaning"]["truncated_files"] == 2
     assert 0 < about["interactions"] < 6908
@@ -123,7 +123,8 @@ def test_digital_music_preprocesses(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_amazon_baby_with_its_published_split(tmp_path: Path) -> None:
-    about = corpus(downloaded(files_source("amazon-baby"), tmp_path), "amazon-baby", tmp_path)
+    raw = downloaded(folder_source("amazon-baby"), tmp_path)
+    about = corpus(raw, "amazon-baby", tmp_path)
     assert (about["users"], about["items"], about["interactions"]) == (19_445, 7_050, 160_792)
     assert about["interactions_by_split"] == {
         "train": 119_674, "validation": 20_559, "test": 20_559
@@ -136,8 +137,8 @@ def test_amazon_baby_with_its_published_split(tmp_path: Path) -> None:
 
 def test_random_split_of_baby_has_the_counts_of_mmrec(tmp_path: Path) -> None:
     """118,551 / 20,559 / 21,682: MMRec's own split of the same interactions."""
-    source = downloaded(files_source("amazon-baby"), tmp_path)
-    about = corpus(source, "amazon-baby", tmp_path, split="random", core=5)
+    raw = downloaded(folder_source("amazon-baby"), tmp_path)
+    about = corpus(raw, "amazon-baby", tmp_path, split="random", core=5)
     assert about["interactions_by_split"] == {
         "train": 118_551, "validation": 20_559, "test": 21_682
     }  # fmt: skip

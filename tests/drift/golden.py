@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from lmm4rec.catalogue.sources import read_source
 from lmm4rec.params import read_params
 from tests.drift.cases import CASES
 from tests.drift.numbers import Numbers
@@ -42,8 +43,9 @@ def revisions(kind: str, case: str) -> list[str]:
         return ["end2end.revision"]
     params = read_params(ROOT / "params.yaml")
     if kind == "catalogue":
-        sources = {name: section["source"] for name, section in params["datasets"].items()}
-        return [f"datasets.{n}.source.revision" for n, x in sources.items() if x["kind"] == case]
+        kinds = {name: read_source(ROOT / "params.yaml", name).kind for name in params["datasets"]}
+        meant = ("fetched", "folder") if case == "formats" else (case,)
+        return [f"datasets.{name}.source.revision" for name, kind in kinds.items() if kind in meant]
     encoders: dict[str, Any] = params["encoders"]
     tiny = {n for n, x in encoders.items() if x["weights"]["kind"] == "pretrain-tiny"}
     of_family = {n for n, x in encoders.items() if family_of(x["weights"]) == family_in(case)}

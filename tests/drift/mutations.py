@@ -130,10 +130,21 @@ MUTATIONS = [
              "conversion", "unimodal"),
     Mutation("encoders/clip/checkpoints.py", 'merged["size"] = ',
              'merged["resize_mode"] = "squash"; _ = ', "conversion", "open_clip"),
-    Mutation("catalogue/sources/amazon2014.py", "(scratch / role / name).rename(folder / name)",
-             "(scratch / role / name).rename(folder / role)", "catalogue", "amazon2014"),
+    # catalogues as they come, and how they are read from then on
+    Mutation("catalogue/sources/fetched.py", ".rename(folder / FILES / name)",
+             ".rename(folder / FILES / role)", "catalogue", "fetched"),
+    Mutation("catalogue/sources/folder_source.py", "names += [name for table in tables if",
+             "names += [name for table in tables[1:] if", "catalogue", "folder"),
+    Mutation("catalogue/sources/detection.py", "best = min(ranks.values())",
+             "best = max(ranks.values())", "catalogue", "formats"),
+    Mutation("catalogue/readers/recognition.py", 'return "cp1252"', 'return "utf-8"',
+             "catalogue", "formats"),
+    Mutation("catalogue/readers/cells.py", "_SHARE = 0.9", "_SHARE = 1.1", "catalogue", "folder"),
+    Mutation("catalogue/sources/roles.yaml", "prodname, ", "", "catalogue", "formats"),
+    Mutation("catalogue/sources/presets.yaml", "brand: store, categories", "categories",
+             "catalogue", "formats"),
     Mutation("catalogue/pictures/containers.py", "label + path.relative_to(folder).as_posix()",
-             "label + path.relative_to(folder).as_posix()[1:]", "catalogue", "files"),
+             "label + path.relative_to(folder).as_posix()[1:]", "catalogue", "folder"),
 ]  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 from hypothesis import strategies as st
-
 from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
-from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.catalogue.sources.files import FilesSource
+
+from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.params import check_section
 from tests.faults.reader import Reader
 from tests.faults.values import (

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
-from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.catalogue.sources.files import SplitMappings
 from lmm4rec.catalogue.sources.gzip_lines import LONGEST_LINE_BYTES
+
+from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.errors import InputError
 from tests.faults.records import files_source, forgiving
 

@@ -184,8 +184,8 @@ def _no_order(texts: pa.Array, path: Path, is_either: bool) -> InputError:
         else ("no number above 12 tells the day from the month")
     )
     return InputError(
-        f"{path}: dates such as {example!r} can be read in two ways ({why}); write which "
-        "comes first, as source.interactions.date_order: day-first or month-first"
+        f"{path}: dates such as {example!r} can be read in two ways ({why}); write which comes "
+        "first, as source.interactions.date_order: day-first or month-first"
     )
 
 

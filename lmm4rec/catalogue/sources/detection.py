@@ -5,55 +5,25 @@ Two candidates that are equally good are refused: a person knows, and says it in
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lmm4rec.catalogue.readers.ids import clean_ids
+from lmm4rec.catalogue.readers.numbers import read_ratings
 from lmm4rec.catalogue.readers.times import read_times
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.tables_found import Table
+from lmm4rec.catalogue.sources.tables_found import Roles, Table, roles_by_name
 from lmm4rec.errors import InputError
-from lmm4rec.params import read_params
 
-_FILE = Path(__file__).with_name("roles.yaml")
 _INTERACTION_ROLES = ("user", "item", "timestamp", "rating", "kind", "split")
 _TEXT_ROLES = ("title", "brand", "categories", "description")
 _ITEM_ROLES = ("item", *_TEXT_ROLES, "image", "group")
 _JOINED_SHARE = 0.5  # of bought items that a table must know to be the items table by values
+_CHANGED_SHARE = 0.1  # of items whose title or brand was changed while they were sold
 _MOST_RATINGS = 12  # different values of a column of ratings that has no name
-
-Roles = dict[str, list[str]]
-
-
-@lru_cache(maxsize=1)
-def _known_names() -> dict[str, dict[str, int]]:
-    """By role: the names of its columns, and how well each fits (0: best)."""
-    content = read_params(_FILE)
-    return {role: {name: k for k, name in enumerate(names)} for role, names in content.items()}
-
-
-def roles_by_name(columns: Collection[str], roles: Collection[str]) -> Roles:
-    """Every role's best columns, of which there are several where they fit equally well."""
-    found: Roles = {}
-    for role in roles:
-        known = _known_names()[role]
-        ranks = {column: known[plain] for column in columns if (plain := _plain(column)) in known}
-        if ranks:
-            best = min(ranks.values())
-            found[role] = [column for column, rank in ranks.items() if rank == best]
-    return found
-
-
-def _plain(name: str) -> str:
-    """A name without case, accents, and what is no letter or digit."""
-    letters = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(c for c in letters if c.isalnum())
 
 
 @dataclass(frozen=True)
@@ -103,7 +73,12 @@ class Detection:
             self._refuse_two(table, role, columns, "interactions")
         if found.get("split") and not self._is_split(table, found["split"][0]):
             del found["split"]
-        return Found(table, {**found, **known})
+        notes: tuple[str, ...] = ()
+        if found.get("rating") and not self._are_numbers(table, found["rating"][0]):
+            notes = (
+                f"{found.pop('rating')[0]} of {table.called} holds texts: there are no ratings",
+            )
+        return Found(table, {**found, **known}, notes)
 
     def items(self, interactions: Found, but: Collection[str] = ()) -> Found | None:
         """The table that describes what is bought; None where there is none."""
@@ -167,15 +142,27 @@ class Detection:
         return best, shares[best]
 
     def _items_within(self, interactions: Found) -> Found | None:
-        """Events that carry what they say of the item with them."""
-        table = interactions.table
+        """Events that carry what they say of the item with them.
+
+        What differs from event to event of one item is said of the event: a review's title.
+        """
+        table, item = interactions.table, interactions.roles["item"]
         claimed = {c for columns in interactions.roles.values() for c in columns}
         free = [column for column in table.columns if column not in claimed]
-        texts = roles_by_name(free, _TEXT_ROLES)
-        if not texts or not table.layout.header:
+        named = roles_by_name(free, _TEXT_ROLES)
+        if not named or not table.layout.header:
+            return None
+        asked = [item[0], *(column for columns in named.values() for column in columns)]
+        rows = self._folder.read(table.all_files, table.layout, list(dict.fromkeys(asked)))
+        kept = {
+            role: [column for column in columns if _is_of_items(rows[item[0]], rows[column])]
+            for role, columns in named.items()
+        }
+        texts = {role: columns for role, columns in kept.items() if columns}
+        if not texts:
             return None
         note = f"items are described in {table.called} itself: the first row of an id counts"
-        return Found(table, {**texts, "item": interactions.roles["item"]}, (note,))
+        return Found(table, {**texts, "item": item}, (note,))
 
     def _joining(self, table: Table, items: Found | None, half: list[Table]) -> Found | None:
         """Roles of a table without a named item column, by the items it joins."""
@@ -233,6 +220,12 @@ class Detection:
         values = set(self.ids(table, [column]).to_pylist())
         return values == {"train", "validation", "test"}
 
+    def _are_numbers(self, table: Table, column: str) -> bool:
+        """Whether at least half of a column's cells are."""
+        read = self._folder.read(table.all_files, table.layout, [column])[column]
+        numbers, is_bad = read_ratings(read)
+        return len(numbers) - numbers.null_count >= pc.sum(is_bad, min_count=0).as_py()
+
     def _refuse_two(self, table: Table, role: str, columns: list[str], section: str) -> None:
         if len(columns) > 1:
             raise InputError(
@@ -261,6 +254,13 @@ class Detection:
             f"names ({table.all_files[0]} has {', '.join(table.columns[:12])}); write them, as "
             f"source.interactions: {{file: {table.all_files[0]}, user: ..., item: ...}}"
         )
+
+
+def _is_of_items(items: pa.ChunkedArray, cells: pa.ChunkedArray) -> bool:
+    """Whether nearly all items have one cell alone, whatever row they stand in."""
+    rows = pa.table({"item": items, "cell": cells}).filter(pc.is_valid(cells))
+    pairs = rows.group_by(["item", "cell"]).aggregate([]).num_rows
+    return bool(pairs <= (1 + _CHANGED_SHARE) * len(pc.unique(rows["item"])))
 
 
 def _are_ratings(values: pa.ChunkedArray) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,14 @@ from pydantic import Field, model_validator
 from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
 from lmm4rec.catalogue.raw.recipe import RECIPE_FILE
 from lmm4rec.catalogue.raw.tables import FILES
-from lmm4rec.catalogue.sources.folder import Folder
+from lmm4rec.catalogue.sources.folder import OURS, Folder
 from lmm4rec.catalogue.sources.folder_source import WordedSource
 from lmm4rec.catalogue.sources.presets import preset, read_presets
 from lmm4rec.folders import write_json
 from lmm4rec.params import Sha256, Text
 
 CHECKSUMS_FILE = "checksums.json"
+_ROLE = re.compile(r"[A-Za-z][\w-]*")  # a part of files' names
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,12 @@ class FetchedSource(WordedSource):
         if (self.category is None) == (self.fetch is None):
             raise ValueError("needs either a category of a preset or files to fetch, and not both")
         if self.category is None:
+            odd = next((role for role in self.fetch or {} if not _ROLE.fullmatch(role)), None)
+            if odd is not None:
+                raise ValueError(
+                    f"fetches {odd!r}, which cannot be a name; a name begins with a letter, then "
+                    "come letters, digits, - and _"
+                )
             return self
         known = {name: one.fetch for name, one in read_presets().items() if one.fetch}
         if self.preset not in known:
@@ -76,8 +84,12 @@ class FetchedSource(WordedSource):
         write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json"))
 
     def _names(self) -> dict[str, str]:
-        """File names by role: as addresses end, with the role before it where that is taken."""
+        """File names by role: as addresses end, with the role before it where that is taken.
+
+        So it is where a `Folder` would pass over a file of that name.
+        """
         own = {role: file_name(file.url) for role, file in self.remote_files().items()}
-        if len(set(own.values())) == len(own):
+        is_seen = all(name not in OURS and name[:1] not in ("", ".") for name in own.values())
+        if is_seen and len(set(own.values())) == len(own):
             return own
         return {role: f"{role}-{name}" for role, name in own.items()}

@@ -26,7 +26,7 @@ _NO_TABLES = PICTURES | {
     ".npy", ".npz", ".b", ".zip", ".lmdb", ".mdb", ".p", ".pkl", ".pickle", ".pt", ".md", ".pdf",
     ".html", ".py", ".ipynb", ".yaml", ".yml", ".docx", ".db", ".ini", ".sh", ".mp4", ".mp3",
 }  # fmt: skip
-_OURS = ("source.json", "recipe.json", "checksums.json", "images.zip", "pictures.zip")
+OURS = ("source.json", "recipe.json", "checksums.json", "images.zip", "pictures.zip")
 
 
 class Folder:
@@ -50,7 +50,7 @@ class Folder:
     @cached_property
     def tables(self) -> list[str]:
         """Those files that read as tables."""
-        maybe = (n for n in self.names if _suffix(n) not in _NO_TABLES and n not in _OURS)
+        maybe = (n for n in self.names if _suffix(n) not in _NO_TABLES and n not in OURS)
         return [name for name in maybe if self.layout(name) is not None]
 
     def matching(

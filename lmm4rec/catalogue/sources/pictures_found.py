@@ -14,7 +14,7 @@ from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
 from lmm4rec.catalogue.raw.recipe import FeatureFiles, PicturesRecipe, PictureTable
 from lmm4rec.catalogue.readers.links import as_links
-from lmm4rec.catalogue.sources.detection import Detection, Found, roles_by_name
+from lmm4rec.catalogue.sources.detection import Detection, Found
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.tables_found import (
     Table,
@@ -22,6 +22,7 @@ from lmm4rec.catalogue.sources.tables_found import (
     columns_there,
     files_named,
     open_table,
+    roles_by_name,
 )
 from lmm4rec.catalogue.sources.words import FeatureWords, PicturesWords, PictureTableWords, Words
 from lmm4rec.errors import InputError
@@ -31,9 +32,18 @@ _FEW = 1000  # items by which ways to find pictures are compared
 
 
 def pictures_of(
-    folder: Folder, words: Words | None, items: Found | None, ids: pa.Array, detection: Detection
+    folder: Folder,
+    words: Words | None,
+    items: Found | None,
+    ids: pa.Array,
+    detection: Detection,
+    *,
+    strict: bool,
 ) -> tuple[PicturesRecipe | None, list[str]]:
-    """The pictures' part of the recipe, and what is to be said aloud of it."""
+    """The pictures' part of the recipe, and what is to be said aloud of it.
+
+    `strict`: all that the words name must be there; of a preset's words some lead nowhere.
+    """
     said = words.of("pictures") if words is not None else {}
     if said is None:
         return None, []
@@ -42,15 +52,19 @@ def pictures_of(
     told = PicturesWords(**said)
     if told.table is not None:
         return _in_table(folder, told.table), []
-    columns = _columns(folder, told, items)
+    columns = _columns(folder, told, items, strict)
     if told.by_name or (told.files and not columns):
         files = _named(folder, told.files) if told.files else _tops(folder)
         if files and folder.pictures:
             return PicturesRecipe(files=files, by_name=True), []
+        if strict:
+            raise _no_pictures(folder, told)
     if columns:
         assert items is not None  # whose columns they are
         position = [c for c in _as_list(told.position) if c in items.table.columns]
         files = _named(folder, told.files) if told.files else _files_of(folder, items, columns)
+        if strict and told.files and not files:
+            raise _no_pictures(folder, told)
         return PicturesRecipe(
             files=files, columns=columns, position=position, all_columns=bool(told.all_columns)
         ), []
@@ -126,11 +140,31 @@ def _table_recipe(folder: Folder, table: Table, roles: Mapping[str, list[str]]) 
     return PicturesRecipe(files=_tops(folder), table=recipe)
 
 
-def _columns(folder: Folder, told: PicturesWords, items: Found | None) -> list[str]:
+def _columns(folder: Folder, told: PicturesWords, items: Found | None, strict: bool) -> list[str]:
     said = _as_list(told.columns)
-    if not said or items is None:
+    if not said:
         return []
-    return columns_there(items.table, said, "source.pictures.columns", folder, strict=False)
+    if items is None:
+        if strict:
+            raise InputError(
+                f"{folder.root}: source.pictures.columns says {', '.join(said)}, and there is no "
+                "table of items to have columns; write source.items too, or where pictures are, as "
+                "source.pictures"
+            )
+        return []
+    if strict:
+        positions = _as_list(told.position)
+        columns_there(items.table, positions, "source.pictures.position", folder, strict=True)
+    return columns_there(items.table, said, "source.pictures.columns", folder, strict=strict)
+
+
+def _no_pictures(folder: Folder, told: PicturesWords) -> InputError:
+    named = ", ".join(map(repr, told.files or []))
+    return InputError(
+        f"{folder.root}: there are no pictures {f'in {named} ' if named else ''}as source.pictures "
+        f"says; pictures lie in {', '.join(_tops(folder)) or 'no folder'}: correct it, or write "
+        "null for none"
+    )
 
 
 def _detected(

@@ -59,13 +59,20 @@ class _Resolving:
         items = self._told("items")
         interactions = self._interactions(items)
         if items is None and self._may_be_found("items"):
+            self._refuse_without_file("items")
             items = self._detection.items(interactions, self._mapping_files())
             if items is None:
                 self._notes.append("there is no table of items: no texts")
+        if items is not None and not items.roles.get("item"):
+            column = self._detection.item_column(items.table, interactions)
+            items = Found(items.table, {**items.roles, "item": column})
         recipe_items = self._items_recipe(items, interactions)
         ids = self._detection.ids(interactions.table, interactions.roles["item"])
-        said = self._words if "pictures" in self._words.model_fields_set else self._preset
-        pictures, notes = pictures_of(self._folder, said, items, ids, self._detection)
+        is_said = "pictures" in self._words.model_fields_set
+        said = self._words if is_said else self._preset
+        pictures, notes = pictures_of(
+            self._folder, said, items, ids, self._detection, strict=is_said
+        )
         self._notes += notes
         default = self._preset or Words()
         return Recipe(
@@ -149,10 +156,22 @@ class _Resolving:
         return told
 
     def _no_file(self, role: str, file: Any) -> InputError:
-        return InputError(
-            f"{self._folder.root}: holds no file {file!r} as source.{role} names it; it has "
-            f"{', '.join(self._folder.tables[:12]) or 'no tables'}"
-        )
+        """Of the files that a word names the first that is not there or no table."""
+        parts = file if isinstance(file, dict) else {"": file}
+        there = f"it has {', '.join(self._folder.tables[:12]) or 'no tables'}"
+        for part, said in parts.items():
+            if self._folder.matching(said, self._folder.tables):
+                continue
+            named = self._folder.matching(said)
+            for name in named:
+                if name in self._folder.problems:
+                    return InputError(self._folder.problems[name])
+            where = f"source.{role}.file.{part}" if part else f"source.{role}"
+            what = "file" if not named else "table"
+            return InputError(
+                f"{self._folder.root}: holds no {what} {said!r} as {where} names it; {there}"
+            )
+        return InputError(f"{self._folder.root}: holds not what source.{role} names; {there}")
 
     def _interactions(self, items: Found | None) -> Found:
         found = self._told("interactions")
@@ -162,12 +181,7 @@ class _Resolving:
                     f"{self._folder.root}: source.interactions is null; a catalogue without "
                     "interactions trains nothing: name their file, or leave the word out"
                 )
-            said = {k: v for k, v in (self._words.of("interactions") or {}).items()}
-            if said:
-                raise InputError(
-                    f"{self._folder.root}: source.interactions says {', '.join(said)} and no file; "
-                    "write the file too, as source.interactions.file"
-                )
+            self._refuse_without_file("interactions")
             found = self._detection.interactions(items)
         elif self._strict["interactions"].get("told_apart_by_items"):
             found = self._told_apart(found, items)
@@ -183,6 +197,15 @@ class _Resolving:
             found = self._detection.in_interactions(found.table, found.roles, items)
         self._notes += found.notes
         return found
+
+    def _refuse_without_file(self, role: str) -> None:
+        """InputError where words are said of a table that no word and no preset leads to."""
+        said = self._words.of(role)
+        if said:
+            raise InputError(
+                f"{self._folder.root}: source.{role} says {', '.join(said)} and no file; write the "
+                f"file too, as source.{role}.file"
+            )
 
     def _told_apart(self, found: Found, items: Found | None) -> Found:
         """Which of two columns holds items: the one that the items table knows better."""
@@ -215,6 +238,9 @@ class _Resolving:
         named_split = roles.pop("split", None)
         if "split" not in merged and named_split:
             split = _usual_split(named_split[0])
+        if split is not None and "split" in (self._words.of("interactions") or {}):
+            where = "source.interactions.split.column"
+            columns_there(found.table, [split.column], where, self._folder, strict=True)
         words = ("date_order", "order_is_time", "parts_are_splits", "order", "hashed")
         plain = {word: merged[word] for word in words if merged.get(word) is not None}
         known = set(InteractionsRecipe.model_fields) - {"files", "layout", "split", *words}
@@ -227,10 +253,7 @@ class _Resolving:
         if items is None:
             return None
         merged = self._strict.get("items", {})
-        if merged and not items.roles.get("item"):
-            column = self._detection.item_column(items.table, interactions)
-            items = Found(items.table, {**items.roles, "item": column})
-        if self._words.of("items") or not merged:
+        if self._words.of("items"):
             items = self._detection.in_items(items.table, items.roles)
         self._notes += items.notes
         roles = {role: columns for role, columns in items.roles.items() if role != "image"}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.presets import has_columns
 from lmm4rec.errors import InputError, did_you_mean
+from lmm4rec.params import read_params
 
 # How the parts of a ready split are called in files' names.
 _PARTS = {
@@ -22,6 +25,8 @@ _PARTS = {
 _PART = re.compile(
     rf"(?<![^\W_])({'|'.join(sorted(_PARTS, key=len, reverse=True))})(?![^\W_])", re.I
 )
+Roles = dict[str, list[str]]  # columns by what they hold
+_ROLES_FILE = Path(__file__).with_name("roles.yaml")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 
 
@@ -141,3 +146,28 @@ def columns_there(
                     f"{did_you_mean(name, table.columns)}"
                 )
     return [name for name in said if name in table.columns]
+
+
+@lru_cache(maxsize=1)
+def _known_names() -> dict[str, dict[str, int]]:
+    """By role: the names of its columns, and how well each fits (0: best)."""
+    content = read_params(_ROLES_FILE)
+    return {role: {name: k for k, name in enumerate(names)} for role, names in content.items()}
+
+
+def roles_by_name(columns: Collection[str], roles: Collection[str]) -> Roles:
+    """Every role's best columns, of which there are several where they fit equally well."""
+    found: Roles = {}
+    for role in roles:
+        known = _known_names()[role]
+        ranks = {column: known[plain] for column in columns if (plain := _plain(column)) in known}
+        if ranks:
+            best = min(ranks.values())
+            found[role] = [column for column, rank in ranks.items() if rank == best]
+    return found
+
+
+def _plain(name: str) -> str:
+    """A name without case, accents, and what is no letter or digit."""
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(c for c in letters if c.isalnum())

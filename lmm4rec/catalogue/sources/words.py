@@ -18,6 +18,7 @@ from lmm4rec.params import Section, Text
 Names = Text | list[Text] | None
 
 LAYOUT_WORDS = tuple(Layout.model_fields)
+_NO_COLUMNS = {"having", "date_order"}  # words whose values are texts and name no column of ours
 
 
 class TableWords(Section):
@@ -40,7 +41,7 @@ class TableWords(Section):
 
     def columns(self) -> dict[str, list[str]]:
         """The columns that they name, by role; none where a role is null."""
-        own = set(type(self).model_fields) - set(TableWords.model_fields) - {"having", "date_order"}
+        own = set(type(self).model_fields) - set(TableWords.model_fields) - _NO_COLUMNS
         said = {role: getattr(self, role) for role in self.model_fields_set & own}
         return {
             role: [] if value is None else [value] if isinstance(value, str) else list(value)
