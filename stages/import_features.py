@@ -17,7 +17,7 @@ def main(imported: str, dataset: str, corpus: Path, output: Path, record: Path) 
     import logging
     import shutil
 
-    from lmm4rec.catalogue.corpus import read_item_ids
+    from lmm4rec.catalogue.corpus import read_all_item_ids
     from lmm4rec.features.features import write_features
     from lmm4rec.features.given_files import GivenFiles
     from lmm4rec.features.imports import DatasetImport, import_features
@@ -33,7 +33,7 @@ def main(imported: str, dataset: str, corpus: Path, output: Path, record: Path) 
     scratch = scratch_folder(SCRATCH, "import", section.model_dump(mode="json"))
     files = GivenFiles(scratch)
     with LocalRecord(key, record, SCRATCH).kept(section.revision, section.local_files()):
-        features, counts = import_features(section, read_item_ids(corpus), files.placed, rules)
+        features, counts = import_features(section, read_all_item_ids(corpus), files.placed, rules)
         with whole_folder(output) as folder:
             about: dict[str, object] = {"imported": imported, "files": files.sums, "counts": counts}
             write_features(folder, features, about)

@@ -225,3 +225,12 @@ def test_columns_that_changed_since_they_were_read(tmp_path: Path) -> None:
         InputError, match=r"timestamp was read from time and would now be .* nothing"
     ):
         FolderSource(folder="x").taken_for(raw, before)
+
+
+def test_pictures_of_items_outside_the_core_are_no_strangers(tmp_path: Path) -> None:
+    photos = {f"p/{name}.jpg": "" for name in ("sku0", "sku1", "rare", "nobody")}
+    files = {"orders.csv": ORDERS + "u0,rare,1600000000\n", "items.csv": ITEMS, **photos}
+    made = read(tmp_path, files, {"core": 5, "minimum_pictured_share": 0.4})
+    assert made.about["pictures_of_no_item"] == 1
+    assert made.about["first_picture_of_no_item"] == "p/nobody.jpg"
+    assert made.pictures["item_id"].to_pylist() == ["sku0", "sku1"]
