@@ -19,19 +19,25 @@ _BLOCK_BYTES = 4 << 20  # fits into a processor's cache: blocks cost no memory t
 _REAL_KINDS = "fiu"  # NumPy's letters: floating point, signed and unsigned integers
 
 
-def read_array(path: Path, dimensions: int, stage: str) -> NDArray[Any]:
-    """The array of a `.npy` file, memory-mapped and read-only; `stage` is the one that writes it.
+def open_array(path: Path, advice: str) -> NDArray[Any]:
+    """The array of a `.npy` file, memory-mapped and read-only.
 
-    Raises InputError for any other file, other things than real numbers (integers among them), and
-    another number of dimensions. Whether its numbers are finite is not looked at.
+    Raises InputError for any other file and for other things than real numbers (integers among
+    them). Whether its numbers are finite is not looked at.
     """
-    with reading(path, "a NumPy array", made_by(stage)), np.errstate(over="ignore"):
+    with reading(path, "a NumPy array", advice), np.errstate(over="ignore"):
         # not np.load, which opens whatever it finds, archives and pickles too
         array = np.lib.format.open_memmap(path, mode="r")
     if array.dtype.kind not in _REAL_KINDS:
         raise InputError(
             f"{path}: holds {array.dtype} values, not real numbers; write it as float32"
         )
+    return array
+
+
+def read_array(path: Path, dimensions: int, stage: str) -> NDArray[Any]:
+    """`open_array` of a file that `stage` writes, with so many dimensions, else InputError."""
+    array = open_array(path, made_by(stage))
     if array.ndim != dimensions:
         raise InputError(
             f"{path}: has shape {array.shape}, not {dimensions} dimensions; {made_by(stage)}"

@@ -5,7 +5,8 @@ Its message is one sentence that says what is wrong, where (file and key or id),
 The stages print it and exit 1; anything else that escapes is a bug and keeps its traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -31,3 +32,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if nearest:
         return f"did you mean {nearest[0]!r}?"
     return f"known are {', '.join(known)}" if known else "none are known"
+
+
+@contextmanager
+def said_of(section: str) -> Iterator[None]:
+    """Around work on one section of params.yaml: sentences about its words begin with its name."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{section}: {error}") from None

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from lmm4rec.errors import InputError
 from lmm4rec.folders import read_json, visible_files, write_json
 from lmm4rec.params import Section, check_section
@@ -45,6 +47,7 @@ class _Record(Section):
 
     revision: int
     read: dict[str, dict[str, State]]  # root -> name in it -> its state
+    taken_for: dict[str, list[str]] = Field(default={})  # what its columns were, by role
 
 
 class _Known(NamedTuple):
@@ -65,14 +68,16 @@ class LocalRecord:
     scratch: Path  # a folder of this machine, which may be lost
 
     @contextmanager
-    def kept(self, revision: int, files: LocalFiles) -> Iterator[None]:
-        """Around the reading of `files`: records them afterwards.
+    def kept(self, revision: int, files: LocalFiles) -> Iterator[dict[str, list[str]]]:
+        """Around the reading of `files`: records them afterwards, with what is put into the dict.
 
-        InputError: they differ from the record of the same revision, or changed meanwhile.
+        It says which columns were taken for what, and holds at first what the record says of that.
+        InputError: the files differ from the record of the same revision, or changed meanwhile.
         """
         self.refuse_changes(revision, files)
         before = {root: self._states(root, names) for root, names in files.items()}
-        yield
+        taken_for = dict(self._record().taken_for) if self.path.exists() else {}
+        yield taken_for
         for root, states in before.items():
             now = self._states(root, files[root])
             for name, state in states.items():
@@ -80,7 +85,8 @@ class LocalRecord:
                     path = Path(root, name)
                     raise InputError(f"{path}: changed while it was read; run this again")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, {"revision": revision, "read": before})
+        content = {"revision": revision, "read": before}
+        write_json(self.path, content | ({"taken_for": taken_for} if taken_for else {}))
 
     def refuse_changes(self, revision: Any, files: LocalFiles | None = None) -> None:
         """InputError where a recorded file is another by now although the revision is the same.
@@ -90,7 +96,7 @@ class LocalRecord:
         """
         if not self.path.exists():
             return
-        record = check_section(read_json(self.path), _Record, "record", self.path)
+        record = self._record()
         if record.revision != revision:
             return
         for root, states in record.read.items():
@@ -102,6 +108,9 @@ class LocalRecord:
             for name, state in states.items():
                 if files is None or name in files[root]:
                     self._refuse_change(Path(root, name), state, revision)
+
+    def _record(self) -> _Record:
+        return check_section(read_json(self.path), _Record, "record", self.path)
 
     def _refuse_change(self, path: Path, recorded: State, revision: Any) -> None:
         known = self._remembered(path)

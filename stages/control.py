@@ -13,14 +13,12 @@ from stages.running.command import PARAMS, existing_folder, output_path, stage
 @click.option("--output", required=True, type=output_path)
 def main(control: str, reference: Path, output: Path) -> None:
     from lmm4rec.features.controls import CONTROLS, ControlConfig
-    from lmm4rec.features.features import read_features, write_features
+    from lmm4rec.features.features import read_feature_ids, read_features, write_features
     from lmm4rec.folders import whole_folder
     from lmm4rec.params import read_section
-    from lmm4rec.tables import read_table
 
     config = read_section(PARAMS, f"controls.{control}", ControlConfig)
-    item_ids = read_table(reference / "items.parquet", ["item_id"], "extract")["item_id"]
-    original = read_features(reference, item_ids.combine_chunks())
+    original = read_features(reference, read_feature_ids(reference))
     with whole_folder(output) as folder:
         features = CONTROLS[control](original, config.seed)
         write_features(folder, features, {"control": control, "seed": config.seed})

@@ -16,6 +16,7 @@ def main(dataset: str, output: Path, record: Path) -> None:
 
     from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.base import SOURCE_FILE
+    from lmm4rec.errors import said_of
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
     from lmm4rec.local_files import LocalRecord
 
@@ -23,8 +24,15 @@ def main(dataset: str, output: Path, record: Path) -> None:
     section = source.model_dump(mode="json")
     scratch = scratch_folder(SCRATCH, "download", section)  # unfinished downloads outlive a kill
     local = LocalRecord(f"datasets.{dataset}.source", record, SCRATCH)
-    with local.kept(source.revision, source.local_files()), whole_folder(output) as folder:
+    with (
+        local.kept(source.revision, source.local_files()) as taken_for,
+        said_of(f"datasets.{dataset}"),
+        whole_folder(output) as folder,
+    ):
         source.download(folder, scratch, SALT)
+        now = source.taken_for(folder, dict(taken_for))
+        taken_for.clear()
+        taken_for.update(now)
         write_json(folder / SOURCE_FILE, section)
     shutil.rmtree(scratch)
 

@@ -29,12 +29,13 @@ def main(
     import shutil
 
     from lmm4rec.catalogue.downloads import file_sha256
+    from lmm4rec.catalogue.pictures.images import IMAGES, MORE_IMAGES
     from lmm4rec.devices import choose_device
     from lmm4rec.distributed import is_main, joined
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.files.checkpoints import WEIGHTS_FILE
     from lmm4rec.features.extraction import ExtractConfig, Pace, describe, extract
-    from lmm4rec.features.items import Catalogue
+    from lmm4rec.features.items import Catalogue, pictures_of
     from lmm4rec.folders import fingerprint, scratch_folder
     from lmm4rec.params import find, read_params, read_section
 
@@ -47,7 +48,8 @@ def main(
         "revision": revision,
         "weights_sha256": file_sha256(weights / WEIGHTS_FILE),
     }
-    files = (weights, corpus / "items.parquet", images / "images.parquet")
+    about |= pictures_of(catalogue, images)
+    files = (weights, corpus / "items.parquet", images / IMAGES, images / MORE_IMAGES)
     # Batch size and device are part of the key: with others the last bits of a feature differ.
     shaped_by = (about, [fingerprint(file) for file in files], batch_size, device)
     scratch = scratch_folder(SCRATCH, "extract", *shaped_by)

@@ -1,4 +1,4 @@
-"""Fetch features that come as a file and keep those of a corpus's items."""
+"""Take features that another tool made, and keep those of a corpus's items."""
 
 from pathlib import Path
 
@@ -12,27 +12,32 @@ from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path
 @click.option("--dataset", required=True, help="a name under its `files`")
 @click.option("--corpus", required=True, type=existing_folder)
 @click.option("--output", required=True, type=output_path)
-def main(imported: str, dataset: str, corpus: Path, output: Path) -> None:
+@click.option("--record", required=True, type=output_path, help="which files of yours were read")
+def main(imported: str, dataset: str, corpus: Path, output: Path, record: Path) -> None:
     import logging
     import shutil
 
-    from lmm4rec.catalogue.corpus import read_item_ids
-    from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
+    from lmm4rec.catalogue.corpus import read_all_item_ids
     from lmm4rec.features.features import write_features
-    from lmm4rec.features.imported_features import ImportConfig, import_images
+    from lmm4rec.features.given_files import GivenFiles
+    from lmm4rec.features.imports import DatasetImport, import_features
+    from lmm4rec.features.rules import FeatureRules
     from lmm4rec.folders import scratch_folder, whole_folder
+    from lmm4rec.local_files import LocalRecord
     from lmm4rec.params import read_section
 
-    config = read_section(PARAMS, f"imports.{imported}", ImportConfig)
-    file = read_section(PARAMS, f"imports.{imported}.files.{dataset}", RemoteFile)
-    scratch = scratch_folder(SCRATCH, "import", file.url)  # unfinished downloads outlive a kill
-    path = scratch / file_name(file.url)
-    sha256 = fetch(file.url, path, file.sha256)
-    features, counts = import_images(path, read_item_ids(corpus), config)
-    with whole_folder(output) as folder:
-        about = {"imported": imported, "source": file.url, "sha256": sha256, **counts}
-        write_features(folder, features, about)
-    logging.info("%s: SHA-256 %s, %s", path.name, sha256, counts)
+    key = f"imports.{imported}.files.{dataset}"
+    section = read_section(PARAMS, key, DatasetImport)
+    rules = read_section(PARAMS, "features", FeatureRules)
+    # unfinished downloads outlive a kill
+    scratch = scratch_folder(SCRATCH, "import", section.model_dump(mode="json"))
+    files = GivenFiles(scratch)
+    with LocalRecord(key, record, SCRATCH).kept(section.revision, section.local_files()):
+        features, counts = import_features(section, read_all_item_ids(corpus), files.placed, rules)
+        with whole_folder(output) as folder:
+            about: dict[str, object] = {"imported": imported, "files": files.sums, "counts": counts}
+            write_features(folder, features, about)
+    logging.info("%s for %s: %s", imported, dataset, counts)
     shutil.rmtree(scratch)
 
 

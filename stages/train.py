@@ -28,6 +28,7 @@ def main(
     from lmm4rec.catalogue.corpus import ITEM_IDS, read_training_view
     from lmm4rec.devices import choose_device
     from lmm4rec.features.features import read_features
+    from lmm4rec.features.rules import FeatureRules
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
     from lmm4rec.params import read_section
     from lmm4rec.recommenders import recommender_class
@@ -40,7 +41,10 @@ def main(
     config = read_section(PARAMS, f"recommenders.{recommender}", model_class.Config)
     protocol = read_section(PARAMS, "training", TrainingConfig)
     view = read_training_view(corpus)
-    content = read_features(features, view.item_ids) if features else None
+    content = None
+    if features:
+        rules = read_section(PARAMS, "features", FeatureRules)
+        content = read_features(features, view.item_ids, rules)
 
     torch.manual_seed(seed)
     model = model_class(view, content, config)

@@ -81,6 +81,11 @@ GUARDED: dict[str, str] = {
     "lmm4rec/features/extraction.py": _EXTRACTION,
     "lmm4rec/features/features.py": _EXTRACTION,
     "lmm4rec/features/items.py": _EXTRACTION,
+    "lmm4rec/features/mean_directions.py": (
+        "tests/features/test_several_pictures.py::"
+        f"test_several_pictures_give_their_mean_direction {_ENCODER}"
+    ),
+    "lmm4rec/features/rules.py": _EXTRACTION,
     # joint training, and what it shares with ordinary training
     "lmm4rec/end2end": _END2END,
     "lmm4rec/ranking/ragged.py": _END2END,

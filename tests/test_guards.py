@@ -25,7 +25,11 @@ ROOMS = (
 )  # fmt: skip
 OF_CHEAP_STAGES = {
     "lmm4rec/features/controls.py",
-    "lmm4rec/features/imported_features.py",
+    "lmm4rec/features/arrays.py",
+    "lmm4rec/features/gathering.py",
+    "lmm4rec/features/given_files.py",
+    "lmm4rec/features/imports.py",
+    "lmm4rec/features/records.py",
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lmm4rec.catalogue.sources.pictures import FoundPictures
-from lmm4rec.catalogue.sources.raw import RawCatalogue
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue
+from lmm4rec.catalogue.raw.pictures import FoundPictures
 from lmm4rec.errors import InputError
 
 _SHOWN = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,9 @@ from lmm4rec.catalogue.corpus import (
     write_items,
 )
 from lmm4rec.catalogue.coverage import Coverage, refuse_undescribed, refuse_unpictured
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, new_arrivals
+from lmm4rec.catalogue.raw.pictures import FoundPictures
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.raw import RawCatalogue, new_arrivals
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 from lmm4rec.params import Distinct, Section, Seed
@@ -56,7 +58,9 @@ def write_corpus(raw: RawCatalogue, folder: Path, params: PreprocessParams) -> d
     described = raw.items(bought, reading)
     new = _new_items(raw, described, ever_bought, reading.counts)
     ids = pa.concat_arrays([bought, new])
-    pictures = raw.pictures(ids, reading)
+    pictures = _pictures_of(
+        raw, ids, pa.chunked_array([ever_bought, *described["item_id"].chunks]), reading
+    )
     only = _only_described(described, reading, ever_bought)
     coverage = Coverage(bought, described["item_id"], pictures, only)
     if raw.recipe.items is not None:
@@ -153,6 +157,15 @@ def _only_described(described: pa.Table, reading: Reading, ever_bought: pa.Array
     """How many described items nobody ever bought, those included that were passed over."""
     known = set(described["item_id"].to_pylist()) | reading.unwanted
     return len(known - set(ever_bought.to_pylist()))
+
+
+def _pictures_of(
+    raw: RawCatalogue, ids: pa.Array, known: pa.ChunkedArray, reading: Reading
+) -> FoundPictures:
+    """Pictures of the corpus's items; those of other known items are no strangers."""
+    found = raw.pictures(pc.unique(pa.concat_arrays([ids, *known.chunks])).drop_null(), reading)
+    own = found.table.filter(pc.is_in(found.table["item_id"], value_set=ids))
+    return replace(found, table=own)
 
 
 def _new_items(

@@ -26,7 +26,7 @@ from lmm4rec.distributed import is_main, own_part, wait_for_all
 from lmm4rec.doors import reading
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import Embeddings, embedded
-from lmm4rec.encoders.picture_texts import Batch, RawBatch, prepared
+from lmm4rec.encoders.picture_texts import Batch, PicturesWithTexts, RawBatch, prepared
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import (
     SOURCES_ADVICE,
@@ -35,6 +35,7 @@ from lmm4rec.features.features import (
     write_features,
 )
 from lmm4rec.features.items import Catalogue
+from lmm4rec.features.mean_directions import MeanDirections
 from lmm4rec.folders import whole_folder
 from lmm4rec.params import Section
 
@@ -71,6 +72,7 @@ def extract(
     """Write the features folder `output` of a whole catalogue; `about` goes into about.json.
 
     A missing picture or text leaves a row of zeros and a flag that says so, in its own row alone.
+    An item of which several pictures are kept gets the mean direction of their vectors.
     With several processes each computes its part of the shards and the main one writes the folder.
     """
     widths = _widths(encoder, config)
@@ -130,7 +132,8 @@ def _encode_shards(
 ) -> None:
     """Compute the shards that begin at the items `paths` names, and save each."""
     widths = _widths(encoder, config)
-    batches = prepared(_raw(catalogue, list(paths), pace), encoder, pace.workers, pace.device)
+    raw = _raw(catalogue, list(paths), pace, config.fused)
+    batches = prepared(raw, encoder, pace.workers, pace.device)
     vectors = _vectors(encoder, batches, config, pace.device)
     total, quiet = sum(_length(catalogue, start) for start in paths), not is_main()
     with tqdm(total=total, unit=" items", desc="extracting", disable=quiet) as progress:
@@ -139,6 +142,10 @@ def _encode_shards(
             for first in range(0, len(shard["has_image"]), pace.batch_size):
                 _fill(shard, first, next(vectors))
                 progress.update(min(pace.batch_size, len(shard["has_image"]) - first))
+            rows, means = catalogue.further_rows(start), MeanDirections(shard)
+            for first in range(0, len(rows), pace.batch_size):
+                means.add(rows[first : first + pace.batch_size], next(vectors))
+            means.settle(rows)
             _refuse_not_finite(shard, catalogue.item_ids.slice(start), path)
             _save(shard, path)
 
@@ -151,12 +158,21 @@ def _refuse_not_finite(shard: Shard, item_ids: pa.Array, path: Path) -> None:
             refuse_not_finite(values, item_ids, path, advice)
 
 
-def _raw(catalogue: Catalogue, starts: list[int], pace: Pace) -> Iterator[RawBatch]:
+def _raw(
+    catalogue: Catalogue, starts: list[int], pace: Pace, with_fused: bool
+) -> Iterator[RawBatch]:
+    """Of each shard its items, then the further pictures of those that have several."""
     for start in starts:
-        part = catalogue.part(start)
-        for first in range(0, len(part.texts), pace.batch_size):
-            rows = range(first, min(first + pace.batch_size, len(part.texts)))
-            yield part.raw(rows, None)
+        yield from _batches(catalogue.part(start), pace)
+        further = catalogue.further(start)
+        if not with_fused:  # their texts have been encoded
+            further = PicturesWithTexts(further.pictures, [""] * len(further.texts))
+        yield from _batches(further, pace)
+
+
+def _batches(part: PicturesWithTexts, pace: Pace) -> Iterator[RawBatch]:
+    for first in range(0, len(part.texts), pace.batch_size):
+        yield part.raw(range(first, min(first + pace.batch_size, len(part.texts))), None)
 
 
 def _empty(rows: int, widths: dict[str, int]) -> Shard:

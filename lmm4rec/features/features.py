@@ -1,9 +1,11 @@
 """Features: what an encoder says of every item, joined by item id and never by position.
 
 Folder format (public: anyone may put such a folder under data/features/<dataset>/<name>):
-`items.parquet` (item_id, and has_image / has_text as booleans), a float32 matrix `image.npy`
-and / or `text.npy` and / or `fused.npy` with one row per row of `items.parquet`, and optionally
-`about.json`. Rows of a missing modality are zeros and flagged in `items.parquet`.
+`items.parquet` (item_id, text or whole numbers, and has_image / has_text as booleans; without such
+a column every row counts as there), a matrix of numbers `image.npy` and / or `text.npy` and / or
+`fused.npy` with one row per row of `items.parquet`, and optionally `about.json`. Rows of a missing
+modality are flagged false in `items.parquet`, zeros or not; an item without a row has neither
+modality. Matrices are memory-mapped; arrays of Python objects are refused.
 
 Shapes: I items, D dims of one modality.
 """
@@ -20,6 +22,13 @@ from numpy.typing import NDArray
 
 from lmm4rec.arrays import read_array, row_not_finite
 from lmm4rec.errors import InputError
+from lmm4rec.features.rules import (
+    ALL_ITEMS,
+    FeatureRules,
+    as_item_ids,
+    refuse_alike,
+    refuse_too_few,
+)
 from lmm4rec.folders import write_json
 from lmm4rec.tables import read_column_names, read_table, rows_of, write_table
 
@@ -71,39 +80,42 @@ def write_features(folder: Path, features: Features, about: dict[str, object]) -
     write_json(folder / "about.json", {**about, "items": len(features.item_ids), **counts})
 
 
-def read_features(folder: Path, item_ids: pa.Array) -> Features:
+def read_features(folder: Path, item_ids: pa.Array, rules: FeatureRules = ALL_ITEMS) -> Features:
     """The features of exactly these items, in this order, whatever the folder's own order is.
 
-    Raises `InputError` if the folder lacks some of the items (naming the first), repeats an id,
-    has matrices of another length, or holds values that are not finite.
+    Items without a row are missing, rows of other items are left out; both are told.
+    Raises `InputError` if the folder lacks more of the items than `rules` allow (naming the first),
+    repeats an id, has matrices of another length, or holds values that are not finite or nearly all
+    alike.
     """
-    table = read_table(folder / "items.parquet", ["item_id"], "extract")
-    rows = rows_of(item_ids, table["item_id"].combine_chunks())
-    _refuse_strangers(folder, table, item_ids, rows)
+    ids = read_feature_ids(folder)
+    rows = rows_of(item_ids, ids)
+    _refuse_repeated(folder, ids)
+    refuse_too_few(folder, ids, item_ids, rows, rules)
     found = [name for name in MODALITIES if (folder / f"{name}.npy").exists()]
     if not found:
         raise InputError(
             f"{folder}: holds none of image.npy, text.npy, fused.npy; run stage extract again"
         )
     matrices = {
-        name: _read_matrix(folder / f"{name}.npy", len(table), rows, item_ids) for name in found
+        name: _read_matrix(folder / f"{name}.npy", len(ids), rows, item_ids) for name in found
     }
-    flags = _read_flags(folder, len(table))
+    flags = _read_flags(folder, len(ids))
     flags["fused"] = flags["image"] & flags["text"]
-    return Features(item_ids, matrices, {name: flags[name][rows] for name in found})
+    has_row = rows >= 0
+    present = {name: flags[name][np.maximum(rows, 0)] & has_row for name in found}
+    for name in found:
+        refuse_alike(folder / f"{name}.npy", matrices[name], present[name], item_ids, rules)
+    return Features(item_ids, matrices, present)
 
 
-def _refuse_strangers(
-    folder: Path, table: pa.Table, item_ids: pa.Array, rows: NDArray[np.int64]
-) -> None:
-    lacking = np.flatnonzero(rows < 0)
-    if len(lacking):
-        first = ", ".join(item_ids[int(row)].as_py() for row in lacking[:3])
-        raise InputError(
-            f"{folder}: features of {len(lacking)} of the corpus's {len(item_ids)} items are "
-            f"missing (first: {first}); extract them from this dataset's items"
-        )
-    ids = table["item_id"]
+def read_feature_ids(folder: Path) -> pa.Array:
+    """The items of a features folder, in its own order, as text."""
+    path = folder / "items.parquet"
+    return as_item_ids(read_table(path, ["item_id"], "extract")["item_id"], path)
+
+
+def _refuse_repeated(folder: Path, ids: pa.Array) -> None:
     if len(ids.unique()) != len(ids):
         counts = ids.value_counts()
         repeated = next(pair["values"] for pair in counts.to_pylist() if pair["counts"] > 1)
@@ -128,7 +140,11 @@ def _read_matrix(path: Path, n_rows: int, rows: NDArray[np.int64], item_ids: pa.
         )
     in_order = np.array_equal(rows, np.arange(n_rows))
     with np.errstate(over="ignore"):  # what float32 does not hold becomes infinity
-        chosen = np.asarray(matrix if in_order else matrix[rows], dtype=np.float32)
+        if in_order:
+            chosen = np.asarray(matrix, dtype=np.float32)
+        else:
+            chosen = np.zeros((len(rows), matrix.shape[1]), np.float32)
+            chosen[rows >= 0] = matrix[rows[rows >= 0]]
     refuse_not_finite(chosen, item_ids, path, "mend or drop that feature")
     return chosen
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from lmm4rec.errors import InputError
 from lmm4rec.local_files import UNSAID_REVISION, LocalFiles, LocalRecord
-from lmm4rec.params import find, read_params
+from lmm4rec.params import find, read_params, read_section
 from lmm4rec.study.run import Run, check_features, read_run
 from lmm4rec.study.sections import check_sections
 
@@ -35,8 +36,9 @@ def standing_features(folder: Path) -> dict[str, set[str]]:
 def check_local_files(run: Run, path: Path, records: Path, scratch: Path) -> None:
     """InputError where a file of this machine is another than what was read of it.
 
-    `records/datasets/D.json` and `records/encoders/E.json` are what the stages that read such
-    files say of them. Where params.yaml names another revision now, they are read anew.
+    `records/datasets/D.json`, `records/encoders/E.json` and `records/features/D/F.json` are what
+    the stages that read such files say of them. Where params.yaml names another revision now, they
+    are read anew.
     """
     for dataset in run.datasets:
         key = f"datasets.{dataset}.source"
@@ -46,6 +48,10 @@ def check_local_files(run: Run, path: Path, records: Path, scratch: Path) -> Non
         key = f"encoders.{encoder}.weights"
         record = LocalRecord(key, records / "encoders" / f"{encoder}.json", scratch)
         _check(record, path, partial(_weights_files, path, encoder))
+    for dataset, imported in product(run.datasets, run.imported):
+        key = f"imports.{imported}.files.{dataset}"
+        record = LocalRecord(key, records / "features" / dataset / f"{imported}.json", scratch)
+        _check(record, path, partial(_imported_files, path, key))
 
 
 def _check(record: LocalRecord, path: Path, named: Callable[[], LocalFiles]) -> None:
@@ -67,3 +73,9 @@ def _weights_files(path: Path, encoder: str) -> LocalFiles:
     from lmm4rec.encoders.files.weights import read_weights
 
     return read_weights(path, encoder).local_files()
+
+
+def _imported_files(path: Path, key: str) -> LocalFiles:
+    from lmm4rec.features.imports import DatasetImport
+
+    return read_section(path, key, DatasetImport).local_files()

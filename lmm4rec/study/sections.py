@@ -57,7 +57,7 @@ def reached(run: Run) -> Iterator[str]:
     yield from (f"imports.{name}" for name in run.imported)
     yield from (f"controls.{name}" for name in run.controls)
     yield from (f"recommenders.{name}" for name in _recommenders(run))
-    yield from ("training", "evaluation")
+    yield from ("features", "training", "evaluation")
     if run.end2end:
         yield "end2end"
 
@@ -105,6 +105,7 @@ def _check_catalogues(run: Run, path: Path) -> None:
 def _check_features_and_evaluation(run: Run, path: Path) -> None:
     from lmm4rec.features.controls import CONTROLS
 
+    checked(path, "features")
     for name in run.imported:
         checked(path, f"imports.{name}")
     for name in run.controls:

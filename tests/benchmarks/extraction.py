@@ -28,13 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 import open_clip
-import pyarrow as pa
 import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
-from lmm4rec.catalogue.pictures.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.catalogue.pictures.images import ROW_GROUP_ROWS
 from lmm4rec.devices import choose_device
 from lmm4rec.encoders import encoder_class
 from lmm4rec.encoders.base import Encoder
@@ -45,7 +43,7 @@ from lmm4rec.encoders.unified import beit3, vlmo
 from lmm4rec.features.efficiency import device_kind, flops_per_item, matrix_rate
 from lmm4rec.features.extraction import ExtractConfig, Pace, _encode, _raw, extract
 from lmm4rec.features.items import Catalogue
-from lmm4rec.tables import write_table
+from tests.catalogue.toy_catalogue import write_bare_items, write_pictures
 
 TEXT = "a warm red winter jacket with pockets for men and women in the snow made of wool"
 WORDS = TEXT.split()
@@ -96,7 +94,7 @@ def costs(
     """What an item costs the bare model, and extraction; they take turns."""
     config = ExtractConfig(precision=asked.precision, fused=False)
     starts = list(range(0, len(items), ROW_GROUP_ROWS))
-    raw = prepared(_raw(items, starts, pace), encoder, 0, pace.device)
+    raw = prepared(_raw(items, starts, pace, config.fused), encoder, 0, pace.device)
     ready = [batch.to(pace.device) for batch in raw]
 
     def bare() -> None:
@@ -136,12 +134,9 @@ def generated_catalogue(folder: Path, count: int) -> Catalogue:
     rng = np.random.default_rng(0)
     ids = [f"i{row:06d}" for row in range(count)]
     texts = [" ".join(rng.choice(WORDS, rng.integers(10, 120))) for _ in ids]
-    items = [{"item_id": i, "title": t, "text": t, "image": None}
-             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
     pictures = [{"item_id": i, "status": "ok", "bytes": photograph(rng)} for i in ids]
-    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), folder)
-    table = pa.Table.from_pylist(pictures, schema=IMAGES_SCHEMA)
-    write_table(table, folder / "images.parquet", ROW_GROUP_ROWS)
+    write_bare_items(folder, ids, texts)
+    write_pictures(folder, pictures, [])
     return Catalogue(folder, folder)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lmm4rec.catalogue.raw.catalogue import open_raw
+from lmm4rec.catalogue.raw.tables import FILES
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.base import FILES
 from lmm4rec.catalogue.sources.demo import METADATA, REVIEWS, DemoSource, utilities, write_reviews
 from lmm4rec.catalogue.sources.demo_world import draw_product
-from lmm4rec.catalogue.sources.raw import open_raw
 from lmm4rec.folders import fingerprint
 
 SMALL = DemoSource(

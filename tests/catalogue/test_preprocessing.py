@@ -22,12 +22,12 @@ from lmm4rec.catalogue.preprocessing import (
     split_rows,
     write_corpus,
 )
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue
+from lmm4rec.catalogue.raw.pictures import FoundPictures
+from lmm4rec.catalogue.raw.recipe import InteractionsRecipe, ItemsRecipe, Recipe
+from lmm4rec.catalogue.raw.tables import RAW_INTERACTIONS, RAW_ITEMS
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.base import RAW_INTERACTIONS, RAW_ITEMS
-from lmm4rec.catalogue.sources.pictures import FoundPictures
-from lmm4rec.catalogue.sources.raw import RawCatalogue
-from lmm4rec.catalogue.sources.recipe import InteractionsRecipe, ItemsRecipe, Recipe
 from lmm4rec.errors import InputError
 
 
@@ -267,9 +267,9 @@ def test_too_few_described_items_are_refused_with_what_would_join(tmp_path: Path
     items = [item(f"0000i{number}", title="t") for number in range(7)]
     with pytest.raises(
         InputError,
-        match=r"items\.csv: describes 0 of 7 bought items, fewer than minimum_described_share = 0\.5 "
-        r"asks for: 7 would be known filled up with zeros to 6 characters \(i0 is 0000i0 there\), so "
-        r"that one of the two files has lost how ids are written",
+        match=r"items\.csv: describes 0 of 7 bought items, fewer than minimum_described_share = "
+        r"0\.5 asks for: 7 would be known filled up with zeros to 6 characters \(i0 is 0000i0 "
+        r"there\), so that one of the two files has lost how ids are written",
     ):
         write_corpus(listed(raw(*ROWS), items), tmp_path, params(minimum_described_share=0.5))
     items = [item(f"x{number}") for number in range(7)]

@@ -14,11 +14,11 @@ from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
 from lmm4rec.catalogue.pictures.images import STATUSES
 from lmm4rec.catalogue.pictures.links import from_archive
 from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.sources import FetchedSource, read_source
 from lmm4rec.catalogue.sources.base import Source
 from lmm4rec.catalogue.sources.folder_source import FolderSource
-from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
 from lmm4rec.errors import InputError
 from lmm4rec.params import check_section, read_params
 

@@ -13,8 +13,15 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
-from lmm4rec.catalogue.pictures.images import IMAGES_SCHEMA, ROW_GROUP_ROWS
+from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, PICTURES_SCHEMA, write_items
+from lmm4rec.catalogue.pictures.images import (
+    IMAGES,
+    IMAGES_SCHEMA,
+    MORE_IMAGES,
+    MORE_IMAGES_SCHEMA,
+    ROW_GROUP_ROWS,
+)
+from lmm4rec.folders import write_json
 from lmm4rec.tables import write_table
 from tests.encoders.encoder_contract import COLOURS, SHAPES, jpeg, tiny
 
@@ -56,13 +63,32 @@ def write_catalogue(project: Path, pictures: list[bytes | None], texts: list[str
     corpus.mkdir(parents=True)
     images.mkdir(parents=True)
     ids = [f"i{row:05d}" for row in range(len(texts))]
-    items = [{"item_id": i, "title": t, "text": t, "image": None}
-             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
-    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus)
+    write_bare_items(corpus, ids, texts)
     rows = [{"item_id": i, "status": "ok" if p else "no-link", "bytes": p}
             for i, p in zip(ids, pictures, strict=True)]  # fmt: skip
+    write_pictures(images, rows, [])
+
+
+def write_bare_items(corpus: Path, ids: list[str], texts: list[str]) -> None:
+    """Items of a corpus with a text each and nothing else."""
+    items = [{"item_id": i, "title": t, "text": t, "group": None, "interactions": 1}
+             for i, t in zip(ids, texts, strict=True)]  # fmt: skip
+    described = pa.Table.from_pylist(items, schema=ITEMS_SCHEMA).drop_columns(["image"])
+    write_items(described, PICTURES_SCHEMA.empty_table(), corpus)
+
+
+def write_pictures(
+    folder: Path, rows: list[dict[str, object]], more: list[dict[str, object]]
+) -> None:
+    """The rows of images.parquet and of more_images.parquet, and about.json."""
     table = pa.Table.from_pylist(rows, schema=IMAGES_SCHEMA)
-    write_table(table, images / "images.parquet", ROW_GROUP_ROWS)
+    write_table(table, folder / IMAGES, ROW_GROUP_ROWS)
+    further = pa.Table.from_pylist(more, schema=MORE_IMAGES_SCHEMA)
+    write_table(further, folder / MORE_IMAGES, ROW_GROUP_ROWS)
+    without = sum(row["status"] == "no-link" for row in rows)
+    named = len(rows) - without + len(more)
+    about = {"items": len(rows), "pictures_by_status": {"no-link": without}}
+    write_json(folder / "about.json", about | {"pictures_named": named})
 
 
 def toy_project(project: Path, count: int, family: str = "clip") -> Path:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lmm4rec.catalogue.sources.base import FILES, SOURCE_FILE
+from lmm4rec.catalogue.raw.recipe import RECIPE_FILE, Recipe
+from lmm4rec.catalogue.raw.tables import FILES
+from lmm4rec.catalogue.sources.base import SOURCE_FILE
 from lmm4rec.catalogue.sources.demo import METADATA, REVIEWS
 from lmm4rec.catalogue.sources.demo_world import captioned_pictures, other_captions
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, Recipe
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import Words
 from lmm4rec.encoders.picture_texts import decode

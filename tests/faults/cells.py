@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from lmm4rec.catalogue.raw.catalogue import open_raw
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.links import as_links
@@ -24,7 +25,6 @@ from lmm4rec.catalogue.readers.rows import column_names, read_rows
 from lmm4rec.catalogue.readers.texts import clean_texts
 from lmm4rec.catalogue.readers.times import read_times
 from lmm4rec.catalogue.sources import FolderSource
-from lmm4rec.catalogue.sources.raw import open_raw
 from lmm4rec.errors import InputError
 from tests.faults.reader import Reader
 from tests.faults.records import (

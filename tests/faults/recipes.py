@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lmm4rec.catalogue.raw.recipe import InteractionsRecipe, ItemsRecipe, Recipe
 from lmm4rec.catalogue.readers.layout import Layout
-from lmm4rec.catalogue.sources.recipe import InteractionsRecipe, ItemsRecipe, Recipe
 
 WHEN = 1_400_000_000
 

@@ -31,6 +31,8 @@ from tests.faults.values import (
     Damage,
     damages,
     mostly,
+    spelled_as_json,
+    spelled_as_literal,
 )
 
 WANTED = {"i1", "i2", "007", "a\0b"}
@@ -72,21 +74,6 @@ def lines(records: st.SearchStrategy[Any], spell: Any) -> st.SearchStrategy[list
                       DEEP.map(str.encode), st.binary(max_size=40))  # fmt: skip
     damaged = st.builds(lambda line, damage: damage(line), spelled, damages())
     return st.lists(mostly(spelled, other | damaged), max_size=6)
-
-
-def spelled_as_json(value: Any) -> str:
-    """Half of them with characters as they are."""
-    try:
-        return json.dumps(value, ensure_ascii=len(repr(value)) % 2 == 0)
-    except ValueError:  # a number of more digits than Python spells
-        return "{}"
-
-
-def spelled_as_literal(value: Any) -> str:
-    try:
-        return repr(value)
-    except ValueError:
-        return "{}"
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lmm4rec.catalogue.raw.interactions import read_interactions
+from lmm4rec.catalogue.raw.items import read_items
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import LONGEST_LINE_BYTES
-from lmm4rec.catalogue.sources.interactions import read_interactions
-from lmm4rec.catalogue.sources.items import read_items
 from lmm4rec.errors import InputError
 from tests.faults.recipes import WHEN, recipe
 from tests.faults.records import forgiving

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lmm4rec.catalogue.raw.interactions import read_interactions
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.interactions import read_interactions
 from lmm4rec.errors import InputError
 from tests.faults.recipes import WHEN, recipe
 from tests.faults.records import forgiving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -69,3 +70,18 @@ def damages(draw: st.DrawFn) -> Damage:
         return bytes(changed)
 
     return damage
+
+
+def spelled_as_json(value: Any) -> str:
+    """Half of them with characters as they are."""
+    try:
+        return json.dumps(value, ensure_ascii=len(repr(value)) % 2 == 0)
+    except ValueError:  # a number of more digits than Python spells
+        return "{}"
+
+
+def spelled_as_literal(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        return "{}"

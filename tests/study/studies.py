@@ -28,7 +28,7 @@ def _own() -> dict[str, Any]:
     }
     remote = content["imports"]["cnn4096"]["files"]["sports"]
     content["imports"]["cnn4096"]["files"] |= {
-        "demo": dict(remote), "ml-100k": dict(remote)
+        "demo": copy.deepcopy(remote), "ml-100k": copy.deepcopy(remote)
     }  # fmt: skip
     return content
 

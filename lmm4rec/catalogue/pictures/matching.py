@@ -90,7 +90,7 @@ def picture_table(by_item: Mapping[str, Sequence[str]]) -> pa.Table:
 
 def is_cell(name: str) -> bool:
     """Whether it is a picture in a table's cell (`picture_locator`)."""
-    return _CELL.search(name) is not None
+    return "#" in name and _CELL.search(name) is not None
 
 
 def composed(text: str) -> str:
@@ -109,7 +109,7 @@ def natural(text: str) -> tuple[tuple[int, int, str, str], ...]:
 
 def parts_of(name: str) -> tuple[tuple[str, ...], str]:
     """Folders and file name; what holds a packed picture (photos.zip#) counts as a folder."""
-    pack = _IN_A_PACK.fullmatch(name)
+    pack = _IN_A_PACK.fullmatch(name) if "#" in name else None
     *folders, last = name.split("/") if pack is None else [*pack[1].split("/"), *pack[2].split("/")]
     return tuple(folders), last
 

@@ -95,6 +95,8 @@ def first_row(path: Path, layout: Layout) -> list[str]:
 def cut(path: Path, layout: Layout) -> Layout:
     """`layout` with the separator, quotes and escape that cut most lines into equal numbers."""
     text = sample(path, layout)
+    if '"' not in text and len(text) >= _SAMPLE_BYTES // 4:
+        text += _lines_with_quotes(path, layout)
     found = [one for separator in SEPARATORS if (one := _cut_by(text, separator, layout))]
     found = [one for one in found if not _is_decimal_comma(one, found, text)]
     if not found:
@@ -103,6 +105,27 @@ def cut(path: Path, layout: Layout) -> Layout:
     if share < 1 and width == 2 and '"' not in text and _is_never_short(text, best):
         return _ragged(path, text, layout)
     return best
+
+
+def _lines_with_quotes(path: Path, layout: Layout) -> str:
+    """The first lines that have one, for files whose beginning has none."""
+    found: list[bytes] = []
+    size = 0
+    try:
+        for block in blocks(path, layout):
+            if b'"' not in block:
+                continue
+            # lines that the block's borders cut are left out
+            inside = block[block.find(b"\n") + 1 : block.rfind(b"\n") + 1]
+            lines = [line for line in inside.split(b"\n") if b'"' in line][:_SAMPLE_ROWS]
+            found.extend(lines)
+            size += sum(map(len, lines))
+            if len(found) >= _SAMPLE_ROWS or size >= _SAMPLE_BYTES:
+                break
+    except BrokenOff:
+        pass
+    text = b"\n".join([*found, b""]).decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", " ")
 
 
 def _cut_by(text: str, separator: str, layout: Layout) -> tuple[float, int, Layout] | None:
@@ -147,7 +170,8 @@ def _is_quoted_throughout(text: str, as_letters: Layout) -> bool:
     The reason is a column in which all cells are, or quotes that are doubled inside.
     """
     cut_rows = list(islice(rows(text, as_letters), _SAMPLE_ROWS))
-    begun = [cell for row in cut_rows for cell in row if cell.startswith('"')]
+    quoted = "\n".join(line for line in text.split("\n") if '"' in line)
+    begun = [cell for row in rows(quoted, as_letters) for cell in row if cell.startswith('"')]
     if not begun or not all(map(_QUOTED_THROUGHOUT.match, begun)):
         return False
     if all('""' in cell[1:-1] for cell in begun):
@@ -195,27 +219,36 @@ def _ragged(path: Path, text: str, layout: Layout) -> Layout:
 
 
 def has_header(found: list[list[str]]) -> bool:
-    """Whether the first of these rows names columns: no cell is a value, none is empty or twice.
+    """Whether the first of these rows names columns: none of its cells is a value.
 
-    Nor does a cell stand in its column again, or look like the ids that stand below it.
+    Nor does a cell stand in its column again, or look like the ids that stand below it. A name may
+    be empty, as that of the rows' numbers often is, where a column of values stands below a name.
     """
     if not found:
         return False
     names, below = [cell.strip() for cell in found[0]], found[1:]
-    if not all(names) or any(map(_VALUE.match, names)):
+    columns = [[row[k].strip() for row in below if k < len(row)] for k in range(len(names))]
+    if any(map(_VALUE.match, names)):
         return False
-    for k, name in enumerate(names):
-        column = [row[k].strip() for row in below if k < len(row)]
-        if name in column:
-            return False
-        if re.search(r"\d", name) and column:
-            alike = sum(_shape(cell) == _shape(name) for cell in column)
-            if alike > 0.5 * len(column):
-                return False
-    return True
+    named = [(name, cells) for name, cells in zip(names, columns, strict=True) if name]
+    if len(named) < len(names) and not any(_is_values(cells) for _, cells in named):
+        return False
+    return bool(named) and not any(_is_like(name, cells) for name, cells in named)
+
+
+def _is_values(cells: list[str]) -> bool:
+    there = [cell for cell in cells if cell]
+    return bool(there) and all(map(_VALUE.match, there))
+
+
+def _is_like(name: str, cells: list[str]) -> bool:
+    """Whether a first cell is one of those below it, or an id of their kind."""
+    if name in cells:
+        return True
+    alike = sum(_shape(cell) == _shape(name) for cell in cells)
+    return re.search(r"\d", name) is not None and alike > 0.5 * len(cells)
 
 
 def _shape(cell: str) -> str:
     """Letters and digits by their kinds: B0TINY0003 becomes A0A0."""
-    kinds = re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "A", cell))
-    return kinds
+    return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "A", cell))

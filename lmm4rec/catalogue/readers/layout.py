@@ -15,6 +15,7 @@ Family = Literal[
     "literal-lines",  # a Python literal (or JSON) a line
     "json-records",  # one document [{...}, ...]: an object a row
     "json-by-id",  # one document {id: {...}}: column `id`, then the objects' keys
+    "json-mapping",  # one document {id: value}: columns id, value
     "json-baskets",  # one document {user: [item, ...]}: columns user, item
     "json-sets",  # one document [{set_id, items: [{item_id}, ...]}]: columns user, item
     "baskets",  # a line: user, then items between separators: columns user, item, position

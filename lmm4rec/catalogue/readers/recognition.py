@@ -32,7 +32,10 @@ _TYPES = {"token", "token_seq", "float", "float_seq"}
 _TEXTS = "bring a table of it as CSV, JSON lines or Parquet"
 # (what the first bytes are, where they stand, what the file is, what to do)
 _FOREIGN = (
-    (b"\x80", 0, "a pickle, which may run any code when it is opened", _TEXTS),
+    (b"\x80\x02", 0, "a pickle, which may run any code when it is opened", _TEXTS),
+    (b"\x80\x03", 0, "a pickle, which may run any code when it is opened", _TEXTS),
+    (b"\x80\x04", 0, "a pickle, which may run any code when it is opened", _TEXTS),
+    (b"\x80\x05", 0, "a pickle, which may run any code when it is opened", _TEXTS),
     (b"\x93NUMPY", 0, "an array of numbers and no table", "name it as features, or take it away"),
     (b"\xde\xc0\xef\xbe", 16, "an LMDB, whose values are pickles", "give the folder of pictures"),
     (b"PK\x03\x04", 0, "a zip or a workbook", "unpack it, or save the sheet as CSV"),
@@ -42,7 +45,7 @@ _FOREIGN = (
     (b"ARROW1", 0, "an Arrow file", "save it as Parquet"),
     (b"\x89PNG", 0, "a picture", "name its folder as pictures"),
     (b"\xff\xd8\xff", 0, "a picture", "name its folder as pictures"),
-    (b"BZh", 0, "packed with bzip2", "unpack it, or pack it with gzip"),
+    (b"1AY&SY", 4, "packed with bzip2", "unpack it, or pack it with gzip"),
     (b"\xfd7zXZ\0", 0, "packed with xz", "unpack it, or pack it with gzip"),
     (b"\x28\xb5\x2f\xfd", 0, "packed with zstd", "unpack it, or pack it with gzip"),
 )
@@ -64,6 +67,10 @@ def recognise(path: Path) -> Layout:
     encoding = _encoding(path, head)
     text = _decoded(head, encoding)
     start = text.lstrip("\ufeff \t\r\n")
+    if re.match(r"sep=.\r?\n", start):
+        raise InputError(
+            f"{path}: its first line tells a workbook its separator; take that line out"
+        )
     if start.startswith("<"):
         return _feed(path, start, encoding)
     if start.startswith(("{", "[")):
@@ -192,9 +199,9 @@ def _parsed(line: bytes) -> tuple[Literal["json", "literal"], dict[str, object]]
 
 
 def _is_document(value: dict[str, object]) -> bool:
-    """Whether one object alone is many rows: {id: {...}} or {user: [item, ...]}."""
+    """Whether one object alone is many rows: {id: {...}}, {user: [item, ...]}, {id: value}."""
     kinds = {type(one) for one in value.values()}
-    return bool(value) and (kinds == {dict} or kinds == {list})
+    return kinds in ({dict}, {list}) or documents.is_mapping(value)
 
 
 def _delimited(path: Path, layout: Layout) -> Layout:

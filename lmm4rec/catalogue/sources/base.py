@@ -2,41 +2,22 @@
 
 `download` puts the source's files, as they came, under `files/` in a folder, beside a recipe that
 says how they are read (`recipe.json`), and pictures in one archive. From then on params.yaml says
-nothing of them any more: `raw.RawCatalogue` reads that folder.
+nothing of them any more: `raw.catalogue.RawCatalogue` reads that folder.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-
-import pyarrow as pa
 
 from lmm4rec.local_files import UNSAID_REVISION, LocalFiles
 from lmm4rec.params import Revision, Section
 
 SOURCE_FILE = "source.json"
-FILES = "files"  # the folder below the raw one where they lie as they came
 
-RAW_INTERACTIONS = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("kind", pa.string()),  # view, purchase, ...; null where the source tells no kinds apart
-        ("rating", pa.float64()),  # null where the source has none; the kind's weight with kinds
-        ("timestamp", pa.int64()),  # seconds since 1970, 0 where the source has none
-        ("split", pa.string()),  # train, validation or test; null unless the source brings a split
-    ]
-)
-TEXT_FIELDS = ("title", "brand", "categories", "description")
-RAW_ITEMS = pa.schema(
-    [
-        ("item_id", pa.string()),
-        *((name, pa.string()) for name in TEXT_FIELDS),
-        ("group", pa.string()),  # the product that the item is a variant of; null: none is known
-        ("is_draft", pa.bool_()),  # not offered: no new arrival
-    ]
-)
+# Columns by <table>.<word>: interactions.user and so on.
+Taken = Mapping[str, list[str]]
 
 
 class Source(Section, ABC):
@@ -52,6 +33,13 @@ class Source(Section, ABC):
 
         `salt`: a file of this project, made where it is needed, by which personal data are hashed.
         """
+
+    def taken_for(self, folder: Path, before: Taken) -> Taken:
+        """What the columns in `folder`, as `download` left it, were taken for, by word.
+
+        InputError: other columns than `before`, and params.yaml does not say so.
+        """
+        return {}
 
     @property
     def brings_split(self) -> bool | None:

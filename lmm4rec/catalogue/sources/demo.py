@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lmm4rec.catalogue.pictures.archive import ARCHIVE, write_archive
-from lmm4rec.catalogue.sources.base import FILES, Source
+from lmm4rec.catalogue.raw.recipe import RECIPE_FILE, PicturesRecipe
+from lmm4rec.catalogue.raw.tables import FILES
+from lmm4rec.catalogue.sources.base import Source
 from lmm4rec.catalogue.sources.demo_world import (
     COLOUR_WORDS,
     KINDS,
@@ -34,7 +36,6 @@ from lmm4rec.catalogue.sources.demo_world import (
     draw_product,
 )
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, PicturesRecipe
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import Words
 from lmm4rec.catalogue.splits import k_core

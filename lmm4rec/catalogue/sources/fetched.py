@@ -10,11 +10,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
-from lmm4rec.catalogue.sources.base import FILES
+from lmm4rec.catalogue.raw.recipe import RECIPE_FILE
+from lmm4rec.catalogue.raw.tables import FILES
 from lmm4rec.catalogue.sources.folder import OURS, Folder
 from lmm4rec.catalogue.sources.folder_source import WordedSource
 from lmm4rec.catalogue.sources.presets import preset, read_presets
-from lmm4rec.catalogue.sources.recipe import RECIPE_FILE
 from lmm4rec.folders import write_json
 from lmm4rec.params import Sha256, Text
 

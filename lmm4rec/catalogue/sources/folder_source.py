@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lmm4rec.catalogue.pictures.archive import ARCHIVE, pack_pictures
+from lmm4rec.catalogue.pictures.archive import ARCHIVE, pack_pictures, picture_names
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, read_recipe
+from lmm4rec.catalogue.raw.describing import found_lines
+from lmm4rec.catalogue.raw.interactions import coalesced, hashed_ids
+from lmm4rec.catalogue.raw.recipe import RECIPE_FILE, InteractionsRecipe, Recipe
+from lmm4rec.catalogue.raw.tables import FILES
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
-from lmm4rec.catalogue.sources.base import FILES, Source
+from lmm4rec.catalogue.sources.base import Source, Taken
+from lmm4rec.catalogue.sources.changed import refuse_changed, taken_for
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.interactions import coalesced, hashed_ids
-from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, InteractionsRecipe, Recipe
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import InteractionsWords, Words
 from lmm4rec.errors import InputError
@@ -31,6 +36,8 @@ _HASHED = "interactions-with-hashed-users.parquet"
 _MOST_UNREADABLE = 0.01  # of a table that is rewritten before `preprocess` counts its lines
 _SALT_BYTES = 32
 
+log = logging.getLogger(__name__)
+
 
 class WordedSource(Source, Words):
     """A source whose files are read by words, a preset, or detection."""
@@ -39,9 +46,16 @@ class WordedSource(Source, Words):
 
     def recipe(self, folder: Folder) -> Recipe:
         """How the folder is read. InputError: its files do not show it, or not what is said."""
-        words = Words(**{name: getattr(self, name) for name in self._said()})
         any_preset = "preset" not in self.model_fields_set
-        return resolve(folder, words, self.preset, any_preset=any_preset)
+        return resolve(folder, self._words(), self.preset, any_preset=any_preset)
+
+    def taken_for(self, folder: Path, before: Taken) -> Taken:
+        now = taken_for(read_recipe(folder))
+        refuse_changed(before, now, self._words())
+        return now
+
+    def _words(self) -> Words:
+        return Words(**{name: getattr(self, name) for name in self._said()})
 
     def _said(self) -> set[str]:
         return self.model_fields_set & set(Words.model_fields)
@@ -72,6 +86,9 @@ class FolderSource(WordedSource):
     def download(self, folder: Path, scratch: Path, salt: Path) -> None:
         theirs = Folder(Path(self.folder))
         recipe = self.recipe(theirs)
+        names = picture_names(theirs.root, packed_files(recipe))
+        for line in found_lines(RawCatalogue(theirs.root, recipe, names), self.folder):
+            log.info("%s", line)
         keep_files(theirs, recipe, folder, salt)
 
 
@@ -88,10 +105,14 @@ def keep_files(theirs: Folder, recipe: Recipe, folder: Path, salt: Path) -> None
         if not (files / name).exists():
             (files / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(theirs.root / name, files / name)
-    if recipe.pictures is not None and recipe.pictures.files:
-        paths = [Path(name) for name in recipe.pictures.files]
-        pack_pictures(theirs.root, paths, folder / ARCHIVE)
+    if packed_files(recipe):
+        pack_pictures(theirs.root, packed_files(recipe), folder / ARCHIVE)
     write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json"))
+
+
+def packed_files(recipe: Recipe) -> list[Path]:
+    """Files and folders whose pictures are packed."""
+    return [] if recipe.pictures is None else [Path(name) for name in recipe.pictures.files]
 
 
 def _read_files(recipe: Recipe) -> list[str]:

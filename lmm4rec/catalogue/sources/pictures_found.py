@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from lmm4rec.catalogue.pictures.containers import picture_columns
 from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
+from lmm4rec.catalogue.raw.recipe import FeatureFiles, PicturesRecipe, PictureTable
 from lmm4rec.catalogue.readers.links import as_links
 from lmm4rec.catalogue.sources.detection import Detection, Found
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.recipe import FeatureFiles, PicturesRecipe, PictureTable
 from lmm4rec.catalogue.sources.tables_found import (
     Table,
     all_tables,

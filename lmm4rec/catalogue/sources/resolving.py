@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lmm4rec.catalogue.raw.recipe import IdMap, InteractionsRecipe, ItemsRecipe, Recipe
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.sources.detection import Detection, Found
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.pictures_found import features_of, pictures_of
 from lmm4rec.catalogue.sources.presets import Preset, lacking, matching_preset, preset
-from lmm4rec.catalogue.sources.recipe import IdMap, InteractionsRecipe, ItemsRecipe, Recipe
 from lmm4rec.catalogue.sources.tables_found import (
     Table,
     all_tables,

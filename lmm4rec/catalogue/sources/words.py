@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from lmm4rec.catalogue.raw.recipe import DateOrder, Drafts, GivenSplit, Part
 from lmm4rec.catalogue.readers.layout import Family, Layout
-from lmm4rec.catalogue.sources.recipe import DateOrder, Drafts, GivenSplit, Part
 from lmm4rec.params import Section, Text
 
 Names = Text | list[Text] | None

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from lmm4rec.catalogue.downloads import TransientError
 from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
+from lmm4rec.catalogue.downloads import TransientError
 from lmm4rec.catalogue.pictures import collection
 from lmm4rec.catalogue.pictures.collection import ImagesParams, collect_images
 from lmm4rec.catalogue.pictures.images import MORE_IMAGES_SCHEMA
@@ -177,7 +177,7 @@ def test_refused_links_are_counted_told_and_asked_again(
     assert "shop is 10.0.0.1" in caplog.text
 
 
-# --------------------------------------------------------------------------- several pictures an item
+# ------------------------------------------------------------------------ several pictures an item
 
 
 SEVERAL = {

@@ -169,7 +169,7 @@ def test_zero_bytes_and_long_lines_do_not_lose_a_row_silently(tmp_path: Path) ->
     counted = reading(0.5)
     read = read_rows([path], COMMAS, ["id", "title"], counted)
     assert read["id"].to_pylist() == ["1", "3"]
-    assert counted.counts["unparsable_lines"] == 1
+    assert counted.counts["unparsable_lines"] == counted.counts["overlong_lines"] == 1
 
 
 def test_mixed_line_ends(tmp_path: Path) -> None:
@@ -228,3 +228,12 @@ def test_names_of_a_layout_and_of_columns_without_one(tmp_path: Path) -> None:
     too_many = layout.model_copy(update={"names": ["a", "b", "c", "d"]})
     with pytest.raises(InputError, match="has 3 columns, and names are given for 4"):
         column_names(path, too_many)
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_empty_lines_before_the_first_row(tmp_path: Path, has_header: bool) -> None:
+    path = written(tmp_path, "\n\nid,x\n1,a\n\n2,b\n\n")
+    layout = COMMAS.model_copy(update={"header": has_header})
+    names = column_names(path, layout)
+    ids = read_rows([path], layout, names[:1], reading())[names[0]].to_pylist()
+    assert ids == (["1", "2"] if has_header else ["id", "1", "2"])

@@ -50,6 +50,16 @@ def test_baskets_by_user(tmp_path: Path) -> None:
     ]
 
 
+def test_numbers_by_id(tmp_path: Path) -> None:
+    path = tmp_path / "item2id.json"
+    path.write_text(json.dumps({f"{k:05d}": k for k in range(60)}), encoding="utf-8")
+    layout = recognise(path)
+    assert layout.family == "json-mapping"
+    assert column_names(path, layout) == ["id", "value"]
+    read = read_rows([path], layout, ["id", "value"], reading())
+    assert read["id"].to_pylist()[7] == "00007" and read["value"].to_pylist()[7] == "7"
+
+
 def test_a_list_of_objects(tmp_path: Path) -> None:
     path = tmp_path / "items.json.gz"
     path.write_bytes(gzip.compress(b'[{"id": 9007199254740993, "t": "a"},\n {"u": [1, null]}]'))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lmm4rec.catalogue.readers.layout import Layout
@@ -210,6 +208,8 @@ HEADERS = {
     "a cell that comes again": ("anna,lamp\nanna,pan\n", False),
     "digits in names": ("Option1 Name,Option1 Value\nSize,L\nColour,Red\n", True),
     "an empty name": ("a,,c\nd,e,f\n", False),
+    "no name for the rows' numbers": (",user,stars\n0,anna,5\n1,bert,4\n", True),
+    "a separator at each line's end": ("user,stars,\nanna,5,\nbert,4,\n", True),
     "a name twice": ("item,title,title\ni1,t,u\ni2,v,w\n", True),
 }
 
@@ -252,55 +252,6 @@ def test_json_documents_by_their_shape(tmp_path: Path) -> None:
         assert recognise(path).family == family
 
 
-def foreign(path: Path) -> dict[str, bytes]:
-    np.save(path / "numbers.npy", np.zeros(3))
-    np.save(path / "objects.npy", np.array([{}], object), allow_pickle=True)
-    return {
-        "typespaces.p": pickle.dumps({"a": 1}),
-        "old.pkl": pickle.dumps({"a": 1}, protocol=0),
-        "numbers.npy": (path / "numbers.npy").read_bytes(),
-        "objects.npy": (path / "objects.npy").read_bytes(),
-        "book.xlsx": b"PK\x03\x04" + b"\0" * 50,
-        "page.html": b"<!doctype html><html><body>no</body></html>",
-        "one.txt": b"a\nb\nc\n",
-        "empty.csv": b"",
-        "blank.csv": b" \n \n",
-        "picture.csv": b"\xff\xd8\xff\xe0" + b"x" * 50,
-        "noise.bin": bytes(range(256)) * 10,
-        "shape.json": b'{"a": {"b": 1},\n"c": [1]}',
-        "broken.json": b'{"a": {"b": 1},',
-    }
-
-
-ADVICE = {
-    "typespaces.p": "is a pickle",
-    "old.pkl": "is a pickle by its name",
-    "numbers.npy": "name it as features",
-    "objects.npy": "an array",
-    "book.xlsx": "save the sheet as CSV",
-    "page.html": "no merchant feed",
-    "one.txt": "no separator among",
-    "empty.csv": "is empty",
-    "blank.csv": "is empty",
-    "picture.csv": "name its folder as pictures",
-    "noise.bin": "is no text",
-    "shape.json": "JSON of no known shape",
-    "broken.json": "not valid JSON",
-}
-
-
-@pytest.mark.parametrize("name", ADVICE)
-def test_what_is_no_table_is_refused_with_what_to_bring(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(foreign(tmp_path)[name])
-    with pytest.raises(InputError, match=ADVICE[name]):
-        recognise(tmp_path / name)
-
-
-def test_an_lmdb_is_refused_for_its_pickles() -> None:
-    with pytest.raises(InputError, match="LMDB, whose values are pickles; give the folder"):
-        recognise(FORMATS / "11_microlens/tiny_cover.lmdb")
-
-
 def test_a_name_says_nothing(tmp_path: Path) -> None:
     shutil.copy(FORMATS / "13_yelp/photos.json", tmp_path / "photos.csv")
     shutil.copy(FORMATS / "01_amazon2014/meta_Tiny.json.gz", tmp_path / "meta.parquet")
@@ -311,3 +262,19 @@ def test_a_name_says_nothing(tmp_path: Path) -> None:
 def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file"):
         recognise(tmp_path / "nothing.csv")
+
+
+def test_quotes_far_below_the_beginning_decide(tmp_path: Path) -> None:
+    plain = "".join(f"{k}\tsome plain words {k}\n" for k in range(60_000))
+    path = tmp_path / "items.tsv"
+    path.write_text(f'item\ttitle\n{plain}x\t"12"" pan"\n{plain}', encoding="utf-8")
+    assert recognise(path).quoted
+    path.write_text(f'item\ttitle\n{plain}x\t"Pan\n{plain}', encoding="utf-8")
+    assert not recognise(path).quoted
+
+
+def test_a_line_for_a_workbook_is_to_be_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\na;b\n1;2\n", encoding="utf-8")
+    with pytest.raises(InputError, match="take that line out"):
+        recognise(path)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
 from tests.catalogue.sources.catalogues import download
 
 REVIEWS, METADATA = "reviews_Toy_5.json.gz", "meta_Toy.json.gz"

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lmm4rec.catalogue.preprocessing import PreprocessParams, write_corpus
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
 from lmm4rec.catalogue.sources import FolderSource
-from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
 
 PREPROCESS: dict[str, Any] = {
     "maximum_unparsable_share": 0.01,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
 from lmm4rec.catalogue.sources import FolderSource
-from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
 from lmm4rec.params import check_section
 from tests.catalogue.sources.catalogues import download
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from lmm4rec.catalogue.raw.catalogue import open_raw
 from lmm4rec.catalogue.readers.families import lines as line_families
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.raw import open_raw
 from lmm4rec.errors import InputError
 from tests.catalogue.sources.amazon_lines import (
     METADATA,

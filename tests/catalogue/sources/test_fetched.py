@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from lmm4rec.catalogue.downloads import RemoteFile
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, open_raw
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.sources import FetchedSource, read_source
 from lmm4rec.catalogue.sources.presets import read_presets
-from lmm4rec.catalogue.sources.raw import RawCatalogue, open_raw
 from lmm4rec.errors import InputError
 from lmm4rec.params import check_section
 from tests.catalogue.sources.amazon_lines import reviewed

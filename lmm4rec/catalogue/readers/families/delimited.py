@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lmm4rec import doors
-from lmm4rec.catalogue.readers.cells import first_row, may_quote
+from lmm4rec.catalogue.readers.cells import first_row, may_quote, sample
 from lmm4rec.catalogue.readers.families.engine import engine, quoted
 from lmm4rec.catalogue.readers.families.swallowed import refuse_rows_in_cells
 from lmm4rec.catalogue.readers.layout import Layout
@@ -27,6 +27,7 @@ from lmm4rec.errors import InputError
 
 MEND = "mend those lines"
 _LONGEST_ROW_BYTES = 1 << 24
+_TOO_LONG = b"(too long)"
 _GLOBS = set("*?[]{}")
 
 
@@ -35,15 +36,18 @@ class Physical:
     """What the bytes of a file say, whoever parses them."""
 
     lines: int = 0  # that are not empty
-    quotes: int = 0
+    has_quotes: bool = False
     bare_returns: int = 0  # \r without \n after it
     pairs: int = 0  # \r\n
     breaks: int = 0  # \n, of pairs too
+    unended: int = 0  # bytes in blocks without a line's end, at the last
+    longest: int = 0  # the most of these
 
     @property
     def is_plain(self) -> bool:
-        """Whether all line ends are of one kind."""
-        return not self.bare_returns and self.pairs in (0, self.breaks)
+        """Whether all line ends are of one kind, and no line is far too long."""
+        is_one_kind = not self.bare_returns and self.pairs in (0, self.breaks)
+        return is_one_kind and self.longest <= _LONGEST_ROW_BYTES
 
 
 def names(path: Path, layout: Layout) -> list[str]:
@@ -74,9 +78,16 @@ def read(path: Path, layout: Layout, columns: Sequence[str], reading: Reading) -
     known = names(path, layout)
     wanted = [known.index(name) for name in columns]
     with _plain(path, layout, reading) as (file, physical):
-        table, breaks, torn = _parsed(file, path, layout, len(known), wanted, physical)
-    lost = physical.lines - _head_lines(path, layout) - table.num_rows - breaks
-    if lost > torn.lines:
+        lines = physical.lines - _head_lines(path, layout)
+        has_quotes = may_quote(layout) and physical.has_quotes
+        as_cut = layout.model_copy(update={"quoted": has_quotes})
+        table, breaks, torn = _parsed(file, path, as_cut, len(known), wanted, lines)
+    lost = lines - table.num_rows - breaks
+    if lost < 0:
+        raise InputError(
+            f"{path}: has more rows than lines ({-lost} more); save it with one kind of line end"
+        )
+    if lost > torn.lines and as_cut.quoted:
         raise InputError(
             f"{path}: {lost - torn.lines} lines are lost in a cell whose quote opens and does not "
             f"close ({torn.first or 'near its end'}); double the quotes inside cells, or take them "
@@ -101,24 +112,24 @@ class _Torn:
 
 
 def _parsed(
-    file: Path, path: Path, layout: Layout, n: int, wanted: list[int], physical: Physical
+    file: Path, path: Path, layout: Layout, n: int, wanted: list[int], lines: int
 ) -> tuple[pa.Table, int, _Torn]:
-    """(columns c<k>, lines inside cells, what was refused)."""
-    has_quotes = may_quote(layout) and physical.quotes > 0
+    """(columns k<i>, lines inside cells, what was refused) of a file of so many lines."""
     with engine() as connection:
-        source = _source(file, layout, n, has_quotes)
+        source = _source(file, layout, n, _empty_lines(path, layout))
         shown = ", ".join(f"nullif(c{k}, '') as k{i}" for i, k in enumerate(wanted))
-        if not has_quotes:
-            table = _run(connection, f"select {shown} from {source}", path)
+        table = _run(connection, f"select {shown} from {source}", path)
+        if table.num_rows == lines or not layout.quoted:
             return table, 0, _torn(connection)
-        inside = " + ".join(_BREAKS.format(f"c{k}") for k in range(n))
-        query = f"select {shown}, {inside} as breaks from {source}"
-        table = _run(connection, query, path)
-        counts = table["breaks"].to_numpy()
-        if counts.any():
-            where = " or ".join(f"contains(c{k}, chr(10))" for k in range(n))
-            refuse_rows_in_cells(path, connection, source, where, n, layout)
-        return table.drop_columns(["breaks"]), int(counts.sum()), _torn(connection)
+        torn = _torn(connection)  # before they are found once more
+        breaks = "(" + " + ".join(_BREAKS.format(f"c{k}") for k in range(n)) + ")"
+        where = " or ".join(f"contains(c{k}, chr(10))" for k in range(n))
+        query = f"select sum({breaks})::bigint from {source} where {where}"
+        counted = _run(connection, query, path)
+        inside = counted[0][0].as_py() or 0
+        if inside:
+            refuse_rows_in_cells(path, connection, source, where, breaks, n, layout)
+        return table, inside, torn
 
 
 # Line breaks in a cell, those of empty lines left out.
@@ -129,15 +140,21 @@ _BREAKS = (
 )
 
 
-def _source(file: Path, layout: Layout, n: int, has_quotes: bool) -> str:
+def _empty_lines(path: Path, layout: Layout) -> int:
+    """Before the first row: the engine would take the first for the header."""
+    text = sample(path, layout)
+    return len(text) - len(text.lstrip("\n"))
+
+
+def _source(file: Path, layout: Layout, n: int, skip: int) -> str:
     columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(n))
     assert layout.separator is not None
     return (
         f"read_csv({quoted(str(file))}, columns = {{{columns}}}, auto_detect = false, "
-        f"delim = {quoted(layout.separator)}, quote = {quoted(QUOTE if has_quotes else '')}, "
-        f"escape = {quoted(layout.escape if has_quotes else '')}, "
+        f"delim = {quoted(layout.separator)}, quote = {quoted(QUOTE if layout.quoted else '')}, "
+        f"escape = {quoted(layout.escape if layout.quoted else '')}, "
         f"header = {str(layout.header).lower()}, compression = 'none', comment = '', "
-        f"ignore_errors = true, store_rejects = true, rejects_limit = 0, "
+        f"skip = {skip}, ignore_errors = true, store_rejects = true, rejects_limit = 0, "
         f"max_line_size = {_LONGEST_ROW_BYTES})"
     )
 
@@ -185,9 +202,11 @@ def _plain(path: Path, layout: Layout, reading: Reading) -> Iterator[tuple[Path,
 
 
 def _with_plain_ends(path: Path, layout: Layout, reading: Reading) -> Iterator[bytes]:
-    """Blocks whose lines end in \\n alone; a lone \\r ends one only where there is no \\n."""
-    held, is_old, first = b"", False, True
-    torn = b""
+    """Blocks whose lines end in \\n alone; a lone \\r ends one only where there is no \\n.
+
+    In the place of a line that is too long stands one cell, so that it counts as a torn row.
+    """
+    held, torn, is_old, is_long, first = b"", b"", False, False, True
     try:
         for block in blocks(path, layout):
             block = held + block
@@ -196,13 +215,18 @@ def _with_plain_ends(path: Path, layout: Layout, reading: Reading) -> Iterator[b
             if first:
                 is_old, first = b"\n" not in block and b"\r" in block, False
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n" if is_old else b" ")
-            whole, end, rest = (torn + block).rpartition(b"\n")
-            torn = rest
+            if is_long and b"\n" in block:
+                is_long, block = False, block[block.index(b"\n") :]
+                yield _TOO_LONG
+            whole, end, torn = (torn + (b"" if is_long else block)).rpartition(b"\n")
             yield whole + end
+            if len(torn) > _LONGEST_ROW_BYTES:
+                torn, is_long = b"", True
+                reading.counts["overlong_lines"] += 1
     except BrokenOff:
         reading.broke_off(path)
         return
-    yield torn
+    yield _TOO_LONG if is_long else torn
 
 
 def _blocks_of(copy: Path) -> Iterator[bytes]:
@@ -217,24 +241,25 @@ def _is_packed(path: Path) -> bool:
 
 
 def _physical(parts: Iterator[bytes]) -> Physical:
-    found = Physical()
-    before, is_after_return = 10, False  # as if a line had ended before the first
+    found, is_after_return, is_begun = Physical(), False, False
     for block in parts:
-        letters = np.frombuffer(block, np.uint8)
-        if not letters.size:
-            continue
-        found.quotes += block.count(b'"')
-        returns = block.count(b"\r")
-        pairs = block.count(b"\r\n") + (is_after_return and block.startswith(b"\n"))
+        returns = pairs = 0
+        if b"\r" in block:
+            returns, pairs = block.count(b"\r"), block.count(b"\r\n")
+        pairs += is_after_return and block.startswith(b"\n")
         found.pairs += pairs
         found.bare_returns += returns - pairs
-        found.breaks += block.count(b"\n")
-        if returns:
-            letters = letters[letters != 13]
+        found.has_quotes = found.has_quotes or b'"' in block
         is_after_return = block.endswith(b"\r")
-        if letters.size:
-            # a line begins where a letter follows a line's end
-            begins = (letters[1:] != 10) & (letters[:-1] == 10)
-            found.lines += int(np.count_nonzero(begins)) + int(before == 10 and letters[0] != 10)
-            before = int(letters[-1])
+        letters = block.replace(b"\r", b"") if returns else block
+        if letters:
+            ends = np.flatnonzero(np.frombuffer(letters, np.uint8) == 10)
+            found.breaks += len(ends)
+            found.unended = 0 if len(ends) else found.unended + len(letters)
+            found.longest = max(found.longest, found.unended)
+            # a line ends here that has a letter: its end does not follow another's
+            empty = np.count_nonzero(np.diff(ends) == 1) + (not is_begun and letters[:1] == b"\n")
+            found.lines += len(ends) - int(empty)
+            is_begun = letters[-1:] != b"\n"
+    found.lines += is_begun
     return found

@@ -16,10 +16,11 @@ from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import BrokenOff, blocks
 from lmm4rec.errors import InputError
 
-Shape = Literal["json-records", "json-by-id", "json-baskets", "json-sets"]
+Shape = Literal["json-records", "json-by-id", "json-mapping", "json-baskets", "json-sets"]
 MEND = "bring it whole and as valid JSON"
 LARGEST_BYTES = 1 << 29  # parsed, some ten times as much
 _PAIRS = ["user", "item"]
+_IDS = 50  # keys of an object: few have so many columns, and of one kind
 
 
 def shape(path: Path, layout: Layout) -> Shape | None:
@@ -36,11 +37,11 @@ def shape(path: Path, layout: Layout) -> Shape | None:
             return "json-by-id"
         if all(_is_basket(one) for one in values):
             return "json-baskets"
-        return (
-            "json-records"
-            if not any(isinstance(v, dict | list) for v in values)
-            else _no_shape(path)
-        )
+        if is_mapping(content):
+            return "json-mapping"
+        if not any(isinstance(one, dict | list) for one in values):
+            return "json-records"
+        return _no_shape(path)
     if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
         is_sets = all(_members(one) is not None for one in content)
         return "json-sets" if is_sets else "json-records"
@@ -51,6 +52,8 @@ def names(path: Path, layout: Layout) -> list[str]:
     """Of the columns, in the order in which the objects first name them."""
     if layout.family in ("json-baskets", "json-sets"):
         return list(_PAIRS)
+    if layout.family == "json-mapping":
+        return ["id", "value"]
     found = dict.fromkeys(["id"] if layout.family == "json-by-id" else [])
     for item in _objects(path, layout):
         found |= dict.fromkeys(item)
@@ -81,6 +84,9 @@ def _objects(path: Path, layout: Layout) -> Iterator[dict[str, Any]]:
     elif layout.family == "json-by-id":
         for key, item in _keyed(content, dict, path):
             yield {**item, "id": key}
+    elif layout.family == "json-mapping":
+        for key, value in _keyed(content, object, path):
+            yield {"id": key, "value": value}
     elif layout.family == "json-baskets":
         for user, items in _keyed(content, list, path):
             yield from ({"user": user, "item": item} for item in items)
@@ -107,6 +113,12 @@ def _members(one: dict[str, Any]) -> list[Any] | None:
     return [item["item_id"] for item in items]
 
 
+def is_mapping(content: dict[str, Any]) -> bool:
+    """Whether so many keys have values of one plain kind that they are ids, and no columns."""
+    kinds = {type(one) for one in content.values()}
+    return len(content) >= _IDS and kinds in ({int}, {str}, {float})
+
+
 def _is_basket(value: Any) -> bool:
     return isinstance(value, list) and not any(isinstance(one, dict | list) for one in value)
 
@@ -119,7 +131,7 @@ def _listed(content: Any, path: Path) -> list[dict[str, Any]]:
 
 def _keyed(content: Any, kind: type, path: Path) -> list[tuple[str, Any]]:
     if not isinstance(content, dict) or not all(isinstance(v, kind) for v in content.values()):
-        what = "{id: {...}}" if kind is dict else "{user: [item, ...]}"
+        what = {dict: "{id: {...}}", list: "{user: [item, ...]}", object: "{id: value}"}[kind]
         raise InputError(f"{path}: expected {what}; {MEND}")
     return list(content.items())
 

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import duckdb
 
+from lmm4rec.catalogue.readers.families.engine import quoted
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.errors import InputError
 
 _EXAMINED = 20_000  # rows of several lines
+_ALIKE = 0.99
 _SAMPLE = 1_000  # rows of one line, of which a column's kind is told
+_SEPARATORS = (
+    "case when contains({0}, chr(10)) "
+    "then (length({0}) - length(replace({0}, {1}, ''))) // length({1}) else 0 end"
+)
 _NUMBER = re.compile(r"[+-]?[\d.,:/ -]+$")
 _WORD = re.compile(r"\S+$")
 
@@ -21,6 +27,7 @@ def refuse_rows_in_cells(
     connection: duckdb.DuckDBPyConnection,
     source: str,
     where: str,
+    breaks: str,
     n: int,
     layout: Layout,
 ) -> None:
@@ -29,15 +36,17 @@ def refuse_rows_in_cells(
     A text of several lines is cut by its separators into other numbers of cells, or into cells of
     other kinds; what a quote at a cell's beginning swallowed is a row line by line.
     """
+    assert layout.separator is not None
     cells = ", ".join(f"c{k}" for k in range(n))
-    plain = connection.execute(
-        f"select {cells} from {source} where not coalesce({where}, false) limit {_SAMPLE}"
-    ).fetchall()
+    query = f"select {cells} from {source} where not coalesce({where}, false) limit {_SAMPLE}"
+    plain = connection.execute(query).fetchall()
     kinds = [_kind([row[k] for row in plain if row[k]]) for k in range(n)]
     if not any(kinds):
         return
-    several = connection.execute(f"select {cells} from {source} where {where} limit {_EXAMINED}")
-    for row in several.fetchall():
+    # so many separators are inside that each line may be a row
+    inside = " + ".join(_SEPARATORS.format(f"c{k}", quoted(layout.separator)) for k in range(n))
+    query = f"select {cells} from {source} where ({where}) and {inside} = {breaks} * {n - 1}"
+    for row in connection.execute(f"{query} limit {_EXAMINED}").fetchall():
         lines = _as_written(row, layout).split("\n")
         if all(_is_row(line, kinds, layout) for line in lines if line.strip()):
             raise InputError(
@@ -61,9 +70,10 @@ def _as_written(row: tuple[str | None, ...], layout: Layout) -> str:
 
 
 def _kind(cells: list[str]) -> re.Pattern[str] | None:
-    """What all cells of a column are, if it is more than text."""
+    """What nearly all cells of a column are, if it is more than text."""
     for pattern in (_NUMBER, _WORD):
-        if len(cells) >= 2 and all(map(pattern.match, cells)):
+        alike = sum(pattern.match(cell) is not None for cell in cells)
+        if len(cells) >= 2 and alike >= _ALIKE * len(cells):
             return pattern
     return None
 

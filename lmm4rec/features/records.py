@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
-from lmm4rec.catalogue.downloads import RemoteFile
 from lmm4rec.errors import InputError
-from lmm4rec.features.features import Features
-from lmm4rec.params import Dimensions, Section
+from lmm4rec.features.gathering import Gathered, only_finite
+from lmm4rec.params import Dimensions, Section, Sha256, Text
 from lmm4rec.tables import rows_of
 
 _RECORDS_AT_ONCE = 256
@@ -35,29 +34,29 @@ _GZIP = b"\x1f\x8b"
 log = logging.getLogger(__name__)
 
 
-class ImportConfig(Section):
-    """`imports.<name>` in params.yaml."""
+class RecordsImport(Section):
+    """One file of records."""
 
+    kind: Literal["records"]
     id_bytes: int = Field(gt=0, le=1024)
     dimensions: Dimensions
-    files: dict[str, RemoteFile]  # by dataset
+    file: Text
+    sha256: Sha256 | None
 
     def record(self) -> np.dtype[Any]:
         return np.dtype([("id", f"S{self.id_bytes}"), ("vector", "<f4", (self.dimensions,))])
 
 
-def import_images(
-    path: Path, item_ids: pa.Array, config: ImportConfig
-) -> tuple[Features, dict[str, int]]:
-    """Image features of exactly these items, and counts of what the file held.
+def read_records(path: Path, item_ids: pa.Array, config: RecordsImport) -> Gathered:
+    """The vectors of exactly these items, and counts of what the file held.
 
-    Items without a record are flagged missing, and so are those whose vector is not finite; of an
-    id that stands twice the first record is kept. Raises InputError for a file that breaks off,
-    whose records are of another size, or that has none of the items.
+    Items without a record are missing, and so are those whose vector is not finite; of an id that
+    stands twice the first record is kept. Raises InputError for a file that breaks off, whose
+    records are of another size, or that has none of the items.
     """
     matrix = np.zeros((len(item_ids), config.dimensions), np.float32)
     present = np.zeros(len(item_ids), bool)
-    counts: Counter[str] = Counter(records=0, duplicate_items=0, items_not_finite=0)
+    counts: Counter[str] = Counter(records=0, duplicate_items=0)
     for records in _records(path, config):
         _refuse_ids_that_are_none(records["id"], path, counts["records"])
         counts["records"] += len(records)
@@ -73,13 +72,10 @@ def import_images(
             f"{path}: holds none of the corpus's {len(item_ids)} items in {counts['records']} "
             "records; give the file that belongs to this dataset"
         )
-    broken = ~np.isfinite(matrix).all(axis=1)
-    counts["items_not_finite"] = int(broken.sum())
-    matrix[broken], present[broken] = 0.0, False
-    return Features(item_ids, {"image": matrix}, {"image": present}), dict(counts)
+    return only_finite(Gathered(matrix, present, dict(counts)))
 
 
-def _records(path: Path, config: ImportConfig) -> Iterator[NDArray[Any]]:
+def _records(path: Path, config: RecordsImport) -> Iterator[NDArray[Any]]:
     """The file's records, some hundred at a time."""
     record = config.record()
     with (

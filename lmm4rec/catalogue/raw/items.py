@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.raw.recipe import IdMap, ItemsRecipe, Recipe
+from lmm4rec.catalogue.raw.tables import RAW_ITEMS
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.lists import as_lists
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
 from lmm4rec.catalogue.readers.texts import clean_texts, is_script
-from lmm4rec.catalogue.sources.base import RAW_ITEMS
-from lmm4rec.catalogue.sources.recipe import IdMap, ItemsRecipe, Recipe
 
 ITEM = "<item>"  # a column of ids beside those of a file, whatever these are called
 # Lists that Amazon and shops keep a text in are parts of it; elsewhere a comma is a comma.

@@ -8,14 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.raw.items import products_by_alias, translated
+from lmm4rec.catalogue.raw.recipe import SPLITS, GivenSplit, InteractionsRecipe, Recipe
+from lmm4rec.catalogue.raw.tables import RAW_INTERACTIONS
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.numbers import read_ratings
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
 from lmm4rec.catalogue.readers.times import read_times
-from lmm4rec.catalogue.sources.base import RAW_INTERACTIONS
-from lmm4rec.catalogue.sources.items import products_by_alias, translated
-from lmm4rec.catalogue.sources.recipe import SPLITS, GivenSplit, InteractionsRecipe, Recipe
 from lmm4rec.errors import InputError
 
 _SHOWN_KINDS = 8

@@ -14,12 +14,12 @@ from lmm4rec.catalogue.corpus import PICTURES_SCHEMA
 from lmm4rec.catalogue.pictures.images import is_link
 from lmm4rec.catalogue.pictures.listed import locate_listed
 from lmm4rec.catalogue.pictures.matching import match_pictures
+from lmm4rec.catalogue.raw.items import ITEM, item_rows
+from lmm4rec.catalogue.raw.recipe import PicturesRecipe, PictureTable, Recipe
 from lmm4rec.catalogue.readers.ids import clean_ids
 from lmm4rec.catalogue.readers.links import as_links
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.rows import read_rows
-from lmm4rec.catalogue.sources.items import ITEM, item_rows
-from lmm4rec.catalogue.sources.recipe import PicturesRecipe, PictureTable, Recipe
 
 _LAST = 1 << 30  # the place of a picture whose row names none
 

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.raw.catalogue import RawCatalogue, new_arrivals
+from lmm4rec.catalogue.raw.pictures import FoundPictures
+from lmm4rec.catalogue.raw.recipe import ItemsRecipe, Recipe
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.pictures import FoundPictures
-from lmm4rec.catalogue.sources.raw import RawCatalogue, new_arrivals
-from lmm4rec.catalogue.sources.recipe import ItemsRecipe, Recipe
 
 _LABEL_WIDTH = 14
-# What rows are dropped for, by the name under which it is counted.
-_DROPPED = {
-    "unparsable_lines": "cannot be read",
-    "cancelled": "cancelled orders",
-    "kinds_without_weight": "of a kind of weight 0",
-    "without_ids": "without a user or an item",
-    "duplicate_interactions": "repeat a pair",
-    "below_minimum_rating": "rated below the minimum",
-    "outside_core": "outside the core",
-    "without_training": "of users without a training row",
-}
-# What else is counted and may surprise.
-_TOLD = {
-    "repeated_item_rows": "rows that repeat an item (the first of each counts)",
-    "interactions_of_unknown_variants": "interactions with a variant that no product has",
-    "validation_drawn_from_train": "validation rows drawn from train, since the split brings none",
-    "items_with_blanks_around": "ids of items with blanks around them, which are cut",
-    "users_with_blanks_around": "ids of users with blanks around them, which are cut",
-    "titles_of_script": "titles that are code of a web page and count as missing",
-    "drafts": "drafts (with texts where they were bought, and no new arrivals)",
-    "truncated_files": "files that break off",
-}
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "::": "double colons"}
 
 
@@ -56,50 +33,10 @@ def found_lines(raw: RawCatalogue, name: str) -> list[str]:
     lines += _picture_lines(recipe, bought, pictures)
     if recipe.features:
         lines.append(
-            _line("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items()))
+            labelled("features", ", ".join(f"{n} ({f.kind})" for n, f in recipe.features.items()))
         )
-    lines += [_line("note", note) for note in recipe.notes]
+    lines += [labelled("note", note) for note in recipe.notes]
     return lines
-
-
-def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
-    """A table of what preprocessing made of it, and what to look at."""
-    density = 100 * (1 - about["sparsity"])
-    splits = ", ".join(f"{part} {n:,}" for part, n in about["interactions_by_split"].items())
-    dropped = [
-        f"{about['cleaning'][count]:,} {words}"
-        for count, words in _DROPPED.items()
-        if about["cleaning"].get(count)
-    ]
-    rows = about["cleaning"].get("interaction_rows", about["cleaning"]["raw_interactions"])
-    lines = [
-        f"{name}:",
-        _line("users", f"{about['users']:,}"),
-        _line("items", f"{about['items']:,}{_new(about['new_arrivals'])}"),
-        _line("interactions", f"{about['interactions']:,} of {rows:,} rows ({splits})"),
-        _line("density", f"{density:.4g} %"),
-        _line("dropped", "; ".join(dropped) or "nothing"),
-        _line("described", _share(about["items_described"], about["items"])),
-        _line(
-            "with picture",
-            f"{_share(about['items_with_picture_named'], about['items'])}, "
-            f"{about['pictures_named']:,} pictures in all",
-        ),
-    ]
-    return lines + [_line("look", warning) for warning in warnings(about)]
-
-
-def warnings(about: Mapping[str, Any]) -> list[str]:
-    """What may be meant otherwise, and is no reason to stop."""
-    found = []
-    if about["pictures_of_no_item"]:
-        first = about["first_picture_of_no_item"]
-        found.append(f"pictures of no item: {about['pictures_of_no_item']:,} ({first} the first)")
-    if about["pictures_not_there"]:
-        found.append(f"pictures that are named and not there: {about['pictures_not_there']:,}")
-    cleaning = about["cleaning"]
-    found += [f"{words}: {cleaning[n]:,}" for n, words in _TOLD.items() if cleaning.get(n)]
-    return found + list(about["read_as"].get("notes", []))
 
 
 def bought_chunks(ids: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
@@ -123,15 +60,15 @@ def _interaction_lines(recipe: Recipe, read: pa.Table, reading: Reading) -> Iter
         if getattr(table, role)
     ]
     words.append(f"{reading.counts['interaction_rows']:,} rows, {pairs:,} pairs")
-    yield _line("interactions", "   ".join(words))
+    yield labelled("interactions", "   ".join(words))
     if not table.timestamp:
-        yield _line("", "no times: split temporal is not possible")
+        yield labelled("", "no times: split temporal is not possible")
     if recipe.brings_split:
         sizes = {one["values"]: one["counts"] for one in pc.value_counts(read["split"]).to_pylist()}
         parts = ", ".join(f"{part} {n:,}" for part, n in sizes.items())
-        yield _line("", f"brings a split (preprocess.split: given): {parts}")
+        yield labelled("", f"brings a split (preprocess.split: given): {parts}")
     if table.hashed:
-        yield _line("", "users are personal data: only salted sums of them are kept")
+        yield labelled("", "users are personal data: only salted sums of them are kept")
 
 
 def _item_lines(
@@ -139,7 +76,7 @@ def _item_lines(
 ) -> Iterator[str]:
     table = recipe.items
     if table is None:
-        yield _line("items", "none: there are no texts")
+        yield labelled("items", "none: there are no texts")
         return
     ids = items["item_id"].combine_chunks()
     known = pc.sum(pc.is_in(bought, value_set=ids), min_count=0).as_py()
@@ -155,30 +92,30 @@ def _item_lines(
         *_roles(table),
     ]
     repeated = reading.counts["repeated_item_rows"]
-    yield _line("items", "   ".join(words))
+    yield labelled("items", "   ".join(words))
     if repeated:
-        yield _line("", f"rows that repeat an item (the first of each counts): {repeated:,}")
+        yield labelled("", f"rows that repeat an item (the first of each counts): {repeated:,}")
 
 
 def _picture_lines(recipe: Recipe, bought: pa.Array, found: FoundPictures) -> Iterator[str]:
     if recipe.pictures is None:
-        yield _line("pictures", "none")
+        yield labelled("pictures", "none")
         return
     pictured = pc.unique(found.table["item_id"])
     shown = len(pictured)
     without = len(bought) - pc.sum(pc.is_in(bought, value_set=pictured), min_count=0).as_py()
     where = found.pattern or _named(recipe.pictures.columns) or "a table of pictures"
     counts = f"pictures: {found.table.num_rows:,}   items: {shown:,}   bought, without: {without:,}"
-    yield _line("pictures", f"{where}   {counts}")
+    yield labelled("pictures", f"{where}   {counts}")
     if found.strangers:
-        yield _line(
+        yield labelled(
             "", f"files of no item: {len(found.strangers):,}, {found.strangers[0]} the first"
         )
     if found.not_there:
         first = found.not_there[0]
-        yield _line("", f"named and not there: {len(found.not_there):,}, {first} the first")
+        yield labelled("", f"named and not there: {len(found.not_there):,}, {first} the first")
     if found.hint:
-        yield _line("", found.hint)
+        yield labelled("", found.hint)
 
 
 def _roles(table: ItemsRecipe) -> list[str]:
@@ -199,13 +136,6 @@ def _named(columns: Sequence[str]) -> str:
     return ", ".join(columns)
 
 
-def _new(count: int) -> str:
-    return f", and {count:,} that nobody bought yet" if count else ""
-
-
-def _share(count: int, of: int) -> str:
-    return f"{count:,} of {of:,} items ({100 * count / of:.1f} %)"
-
-
-def _line(label: str, words: str) -> str:
+def labelled(label: str, words: str) -> str:
+    """A line of a table of labels and words."""
     return f"  {label:<{_LABEL_WIDTH}}{words}"

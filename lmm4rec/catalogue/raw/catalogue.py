@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lmm4rec.catalogue.pictures.archive import ARCHIVE, read_archive_names
+from lmm4rec.catalogue.raw.interactions import read_interactions
+from lmm4rec.catalogue.raw.items import read_items
+from lmm4rec.catalogue.raw.pictures import FoundPictures, read_pictures
+from lmm4rec.catalogue.raw.recipe import RECIPE_FILE, Recipe
+from lmm4rec.catalogue.raw.tables import FILES
 from lmm4rec.catalogue.readers.reading import Reading
-from lmm4rec.catalogue.sources.base import FILES
-from lmm4rec.catalogue.sources.interactions import read_interactions
-from lmm4rec.catalogue.sources.items import read_items
-from lmm4rec.catalogue.sources.pictures import FoundPictures, read_pictures
-from lmm4rec.catalogue.sources.recipe import RECIPE_FILE, Recipe
 from lmm4rec.folders import read_json
 from lmm4rec.params import check_section
 
@@ -46,11 +46,15 @@ class RawCatalogue:
 
 def open_raw(raw: Path) -> RawCatalogue:
     """What the download stage left in `raw`."""
-    path = raw / RECIPE_FILE
-    recipe = check_section(read_json(path), Recipe, "recipe", path)
+    recipe = read_recipe(raw)
     archive = raw / ARCHIVE
     names = read_archive_names(archive) if archive.exists() else []
     return RawCatalogue(raw / FILES, recipe, names)
+
+
+def read_recipe(raw: Path) -> Recipe:
+    path = raw / RECIPE_FILE
+    return check_section(read_json(path), Recipe, "recipe", path)
 
 
 def new_arrivals(items: pa.Table, bought: pa.Array) -> pa.Array:

@@ -18,16 +18,16 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from lmm4rec.catalogue.corpus import ITEMS_SCHEMA, write_items
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features, read_features
-from lmm4rec.features.imported_features import ImportConfig, import_images
+from lmm4rec.features.records import RecordsImport, read_records
 from lmm4rec.recommenders.shared.content import Content, ContentConfig
 from stages.import_features import main
+from tests.catalogue.toy_catalogue import write_bare_items
 from tests.local_server import local_server
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ImportConfig(id_bytes=10, dimensions=6, files={})
+CONFIG = RecordsImport(kind="records", id_bytes=10, dimensions=6, file="x.b", sha256=None)
 ITEMS = pa.array(["B000000001", "B000000002", "B000000003", "B000000004"])
 
 
@@ -56,28 +56,29 @@ def file_of(vectors: dict[str, NDArray[np.float32]]) -> bytes:
 def test_items_of_the_corpus_are_picked_out(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     vectors = world()
     path = written(tmp_path, pack(file_of(vectors)))
-    features, counts = import_images(path, ITEMS, CONFIG)
-    assert features.present["image"].tolist() == [True, True, False, True]
+    matrix, present, counts = read_records(path, ITEMS, CONFIG)
+    assert present.tolist() == [True, True, False, True]
     for row, name in enumerate(ITEMS.to_pylist()):
         expected = vectors.get(name, np.zeros(6))
-        np.testing.assert_array_equal(features.matrices["image"][row], expected)
+        np.testing.assert_array_equal(matrix[row], expected)
     assert counts == {"records": 699, "duplicate_items": 0, "items_not_finite": 0}
 
 
 def test_an_item_that_stands_twice_keeps_its_first_record(tmp_path: Path) -> None:
     vectors = world()
     again = record("B000000002", np.ones(6)) + record("B000000699", np.ones(6))
-    features, counts = import_images(written(tmp_path, file_of(vectors) + again), ITEMS, CONFIG)
-    np.testing.assert_array_equal(features.matrices["image"][1], vectors["B000000002"])
+    path = written(tmp_path, file_of(vectors) + again)
+    matrix, _, counts = read_records(path, ITEMS, CONFIG)
+    np.testing.assert_array_equal(matrix[1], vectors["B000000002"])
     assert counts["duplicate_items"] == 1  # strangers are not counted
 
 
 def test_vectors_that_are_not_finite_are_missing(tmp_path: Path) -> None:
     vectors = world()
     vectors["B000000004"][2] = np.nan
-    features, counts = import_images(written(tmp_path, file_of(vectors)), ITEMS, CONFIG)
-    assert features.present["image"].tolist() == [True, True, False, False]
-    assert not features.matrices["image"][3].any() and counts["items_not_finite"] == 1
+    matrix, present, counts = read_records(written(tmp_path, file_of(vectors)), ITEMS, CONFIG)
+    assert present.tolist() == [True, True, False, False]
+    assert not matrix[3].any() and counts["items_not_finite"] == 1
 
 
 @pytest.mark.parametrize(
@@ -96,22 +97,28 @@ def test_files_that_are_of_no_use(
     change: Callable[[bytes], bytes], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        import_images(written(tmp_path, change(file_of(world()))), ITEMS, CONFIG)
+        read_records(written(tmp_path, change(file_of(world()))), ITEMS, CONFIG)
 
 
 @pytest.mark.parametrize(("id_bytes", "dimensions"), [(10, 5), (10, 7), (9, 6), (11, 6)])
 def test_records_of_another_size(id_bytes: int, dimensions: int, tmp_path: Path) -> None:
-    config = ImportConfig(id_bytes=id_bytes, dimensions=dimensions, files={})
+    config = CONFIG.model_copy(update={"id_bytes": id_bytes, "dimensions": dimensions})
     with pytest.raises(InputError, match="correct id_bytes and dimensions"):
-        import_images(written(tmp_path, file_of(world(703))), ITEMS, config)
+        read_records(written(tmp_path, file_of(world(703))), ITEMS, config)
 
 
 # ------------------------------------------------------------------------------------------ stage
 
 
 PARAMS = """
+features: {{minimum_item_share: 0.5, maximum_alike_share: 0.5}}
 imports:
-  cnn: {{id_bytes: 10, dimensions: 6, files: {{toy: {{url: "{url}", sha256: null}}}}}}
+  cnn:
+    files:
+      toy:
+        revision: 1
+        image: {{kind: records, id_bytes: 10, dimensions: 6, file: "{url}", sha256: null}}
+        text: null
 """
 
 
@@ -123,20 +130,23 @@ def test_stage_resumes_and_writes_an_image_only_folder(
     monkeypatch.setattr("time.sleep", lambda _: None)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    items = [{"item_id": i, "title": "", "text": "", "image": None} for i in ITEMS.to_pylist()]
-    write_items(pa.Table.from_pylist(items, schema=ITEMS_SCHEMA), corpus)
+    write_bare_items(corpus, ITEMS.to_pylist(), [""] * len(ITEMS))
     options = ["--imported", "cnn", "--dataset", "toy", "--corpus", "corpus", "--output", "out"]
+    options += ["--record", "record.json"]
     with local_server() as server:
         server.files["/image_features_X.b"] = file_of(world())
         server.cuts["/image_features_X.b"] = [9000]
-        Path("params.yaml").write_text(PARAMS.format(url=server.address("/image_features_X.b")))
+        address = server.address("/image_features_X.b")
+        Path("params.yaml").write_text(PARAMS.format(url=address))
         done = CliRunner().invoke(main, options)
         assert done.exit_code == 0, done.output
         assert server.requests[-1][1] == "bytes=9000-"
     features = read_features(Path("out"), ITEMS)
     assert list(features.matrices) == ["image"]
     about = json.loads(Path("out/about.json").read_text())
-    assert about["items_with_image"] == 3 and about["records"] == 699 and len(about["sha256"]) == 64
+    assert about["items_with_image"] == 3 and about["counts"]["image"]["records"] == 699
+    assert list(about["files"]) == [address] and len(about["files"][address]) == 64
+    assert json.loads(Path("record.json").read_text()) == {"revision": 1, "read": {}}
     assert not list(Path("data/scratch").iterdir())
 
 

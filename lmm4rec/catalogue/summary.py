@@ -1,0 +1,79 @@
+"""What preprocessing made of a catalogue, in a small table, and what ought to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmm4rec.catalogue.raw.describing import labelled
+
+# What rows are dropped for, by the name under which it is counted.
+_DROPPED = {
+    "unparsable_lines": "cannot be read",
+    "cancelled": "cancelled orders",
+    "kinds_without_weight": "of a kind of weight 0",
+    "without_ids": "without a user or an item",
+    "duplicate_interactions": "repeat a pair",
+    "below_minimum_rating": "rated below the minimum",
+    "outside_core": "outside the core",
+    "without_training": "of users without a training row",
+}
+# What else is counted and may surprise.
+_TOLD = {
+    "repeated_item_rows": "rows that repeat an item (the first of each counts)",
+    "interactions_of_unknown_variants": "interactions with a variant that no product has",
+    "validation_drawn_from_train": "validation rows drawn from train, since the split brings none",
+    "items_with_blanks_around": "ids of items with blanks around them, which are cut",
+    "users_with_blanks_around": "ids of users with blanks around them, which are cut",
+    "titles_of_script": "titles that are code of a web page and count as missing",
+    "drafts": "drafts (with texts where they were bought, and no new arrivals)",
+    "truncated_files": "files that break off",
+}
+
+
+def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
+    """A table of what preprocessing made of it, and what to look at."""
+    density = 100 * (1 - about["sparsity"])
+    splits = ", ".join(f"{part} {n:,}" for part, n in about["interactions_by_split"].items())
+    dropped = [
+        f"{about['cleaning'][count]:,} {words}"
+        for count, words in _DROPPED.items()
+        if about["cleaning"].get(count)
+    ]
+    rows = about["cleaning"].get("interaction_rows", about["cleaning"]["raw_interactions"])
+    lines = [
+        f"{name}:",
+        labelled("users", f"{about['users']:,}"),
+        labelled("items", f"{about['items']:,}{_new(about['new_arrivals'])}"),
+        labelled("interactions", f"{about['interactions']:,} of {rows:,} rows ({splits})"),
+        labelled("density", f"{density:.4g} %"),
+        labelled("dropped", "; ".join(dropped) or "nothing"),
+        labelled("described", _share(about["items_described"], about["items"])),
+        labelled(
+            "with picture",
+            f"{_share(about['items_with_picture_named'], about['items'])}, "
+            f"{about['pictures_named']:,} pictures in all",
+        ),
+    ]
+    return lines + [labelled("look", warning) for warning in warnings(about)]
+
+
+def warnings(about: Mapping[str, Any]) -> list[str]:
+    """What may be meant otherwise, and is no reason to stop."""
+    found = []
+    if about["pictures_of_no_item"]:
+        first = about["first_picture_of_no_item"]
+        found.append(f"pictures of no item: {about['pictures_of_no_item']:,} ({first} the first)")
+    if about["pictures_not_there"]:
+        found.append(f"pictures that are named and not there: {about['pictures_not_there']:,}")
+    cleaning = about["cleaning"]
+    found += [f"{words}: {cleaning[n]:,}" for n, words in _TOLD.items() if cleaning.get(n)]
+    return found + list(about["read_as"].get("notes", []))
+
+
+def _new(count: int) -> str:
+    return f", and {count:,} that nobody bought yet" if count else ""
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count:,} of {of:,} items ({100 * count / of:.1f} %)"
