@@ -10,10 +10,12 @@ from stages.running.command import PARAMS, existing_folder, output_path, stage
 @stage
 @click.option("--dataset", required=True)
 @click.option("--metrics", required=True, type=existing_folder)
+@click.option("--about", required=True, type=output_path, help="of the corpus")
 @click.option("--efficiency", required=True, type=output_path, help="a folder that may be absent")
 @click.option("--output", required=True, type=output_path)
-def main(dataset: str, metrics: Path, efficiency: Path, output: Path) -> None:
-    from lmm4rec.folders import whole_folder
+def main(dataset: str, metrics: Path, about: Path, efficiency: Path, output: Path) -> None:
+    from lmm4rec.folders import read_json, whole_folder
+    from lmm4rec.report.catalogue import catalogue_table
     from lmm4rec.report.comparisons import compare
     from lmm4rec.report.efficiency import efficiency_table
     from lmm4rec.report.markdown import tables
@@ -27,7 +29,11 @@ def main(dataset: str, metrics: Path, efficiency: Path, output: Path) -> None:
         read_runs(metrics, features, recommender, run.seeds)
         for features, recommender in run.combinations()
     ]
-    further = [*tunings_table(metrics, run.tuned), *efficiency_table(efficiency, run.encoders)]
+    further = [
+        *tunings_table(metrics, run.tuned),
+        *efficiency_table(efficiency, run.encoders),
+        catalogue_table(read_json(about)),
+    ]
     metric = next(name for name in runs[0].users if name.startswith("ndcg"))
     with whole_folder(output) as folder:
         comparisons = compare(runs, metric)
