@@ -154,7 +154,9 @@ def _chosen(problems: list[ErrorDetails], value: Any) -> ErrorDetails:
     if unknown:
         return unknown[0]
     alike = [one for one in problems if one["loc"][:1] == problems[0]["loc"][:1]]
-    return max(alike, key=lambda one: len(_steps_in(value, one["loc"])))
+    return max(
+        alike, key=lambda one: (len(_steps_in(value, one["loc"])), one["type"] == "value_error")
+    )
 
 
 # What pydantic says in its own terms.

@@ -73,7 +73,7 @@ def folder(project: Path) -> Numbers:
     own = project / "own"
     (own / "pictures").mkdir(parents=True)
     (own / "log.csv").write_text(
-        "customer,sku,ordered_at,note\n1,a,2024-01-02,x\n2,b,2024-02-03,y\n"
+        "client,customer,sku,ordered_at\nx,1,a,2024-01-02\nx,2,b,2024-02-03\n"
     )
     (own / "items.csv").write_text("sku;name;family\na;Lamp;lamps\nb;Desk;desks\n")
     stream = io.BytesIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,6 +21,8 @@ from safetensors.torch import save
 from lmm4rec.arrays import row_not_finite
 from lmm4rec.catalogue.pictures.images import NOT_AN_IMAGE, OK, TOO_LARGE
 from lmm4rec.catalogue.pictures.reencoding import PictureParams, reencode
+from lmm4rec.catalogue.readers.layout import Layout
+from lmm4rec.catalogue.readers.rows import column_names, read_rows
 from lmm4rec.encoders.files.checkpoints import load_exactly, read_checkpoint
 from lmm4rec.errors import InputError
 from lmm4rec.features.features import read_features
@@ -26,11 +30,12 @@ from lmm4rec.resuming import load_state, tensor_not_finite
 from lmm4rec.tables import read_table
 from lmm4rec.training.vectors import read_vectors
 from tests.faults.reader import Reader
-from tests.faults.records import files_source, forgiving
+from tests.faults.records import forgiving
 from tests.faults.values import Damage, damages, mostly
 from tests.toy import ids
 
 ROWS = 4
+PARQUET = Layout(family="parquet")
 
 # -------------------------------------------------------------------------------------- Parquet
 
@@ -81,9 +86,29 @@ def read_parquet(folder: Path, case: tuple[pa.Table, str, Damage]) -> None:
     pq.write_table(table, path, compression=compression)
     path.write_bytes(damage(path.read_bytes()))
     read_table(path, None, "preprocess").validate(full=True)
-    found = files_source(file="log.parquet").read_interactions(folder, forgiving())
+    names = column_names(path, PARQUET)
+    found = read_rows([path], PARQUET, names, forgiving())
     assert found.num_rows <= ROWS or damage is not bytes
-    found.to_pylist()
+    if damage is bytes:
+        assert found.num_rows == ROWS
+        for name in names:
+            _assert_same(found[name].to_pylist(), table[name])
+    read_rows([path], PARQUET, names[:2], forgiving(), ids=names[:2]).to_pylist()
+
+
+def _assert_same(cells: list[str | None], values: pa.ChunkedArray) -> None:
+    """Texts and whole numbers as they are, floats by value; what is empty or no number is null."""
+    for cell, value in zip(cells, values.to_pylist(), strict=True):
+        if value is None or value == "" or value != value:
+            assert cell is None
+        elif isinstance(value, str) or type(value) is int:
+            assert cell == str(value)
+        elif isinstance(value, float):
+            assert cell is not None and float(cell) == pytest.approx(value, rel=1e-6)
+        elif isinstance(value, bool):
+            assert cell == str(value).lower()
+        elif isinstance(value, list):
+            assert json.loads(cell or "") == value
 
 
 # ---------------------------------------------------------------------------------------- arrays

@@ -23,10 +23,12 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from lmm4rec.errors import InputError
-from tests.faults import binaries, records, settings_files
+from tests.faults import binaries, cells, records, settings_files
 from tests.faults.reader import Reader
 
-READERS: dict[str, Reader] = {**records.READERS, **binaries.READERS, **settings_files.READERS}
+READERS: dict[str, Reader] = {
+    **records.READERS, **cells.READERS, **binaries.READERS, **settings_files.READERS
+}  # fmt: skip
 LONGEST_SECONDS = 10
 LARGEST_BYTES = 1 << 30
 

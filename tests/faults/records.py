@@ -1,6 +1,6 @@
-"""Readers of records, each held against a slow and obvious one: Amazon's lines and a person's CSV.
+"""Readers of records, each held against a slow and obvious one.
 
-The references use Python's own csv, json and ast, one value after another.
+The references use Python's own csv, json, ast and datetime, one value after another.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ import csv
 import gzip
 import io
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from hypothesis import strategies as st
-from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
-from lmm4rec.catalogue.sources.files import FilesSource
 
-from lmm4rec.catalogue.sources.base import Reading
-from lmm4rec.params import check_section
+from lmm4rec.catalogue.readers.layout import Layout
+from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.catalogue.readers.recognition import recognise
+from lmm4rec.catalogue.readers.rows import column_names, read_rows
 from tests.faults.reader import Reader
 from tests.faults.values import (
     ANYTHING,
@@ -35,18 +33,18 @@ from tests.faults.values import (
     mostly,
 )
 
-IDS_OF = ("user_id", "item_id")
-WANTED = ("i1", "i2", "007", "a\0b")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+WANTED = {"i1", "i2", "007", "a\0b"}
+JSON, LITERALS = Layout(family="json-lines"), Layout(family="literal-lines")
 
 
 def forgiving() -> Reading:
     return Reading(maximum_unparsable_share=1.0, accept_truncated=True)
 
 
-# ---------------------------------------------------------------------------------- Amazon's lines
+# ------------------------------------------------------------------------------ an object a line
 
-IDS = mostly(st.sampled_from(WANTED) | WORDS, ANYTHING)
+IDS = mostly(st.sampled_from(sorted(WANTED)) | WORDS | st.integers(), ANYTHING)
+REVIEW = ("reviewerID", "asin", "overall", "unixReviewTime")
 REVIEWS = st.fixed_dictionaries(
     {},
     optional={
@@ -57,12 +55,12 @@ REVIEWS = st.fixed_dictionaries(
         "reviewText": mostly(WORDS, ANYTHING),
     },
 )
+ITEM = ("asin", "title", "categories", "imUrl")
 ITEMS = st.fixed_dictionaries(
     {"asin": IDS},
     optional={
         "title": mostly(WORDS, ANYTHING | BROKEN),
         "categories": mostly(st.lists(st.lists(WORDS, max_size=3), max_size=2), ANYTHING),
-        "description": mostly(WORDS, ANYTHING | BROKEN),
         "imUrl": mostly(WORDS, ANYTHING | BROKEN),
     },
 )
@@ -93,7 +91,7 @@ def spelled_as_literal(value: Any) -> str:
 
 def parsed(line: bytes) -> dict[str, Any] | None:
     """A line's dict by json, or else by ast; None where neither reads one."""
-    for parse in (json.loads, ast.literal_eval):
+    for parse in (json.loads, lambda text: ast.literal_eval(text.strip())):
         try:
             value = parse(line.decode("utf-8"))
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
@@ -106,78 +104,120 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
-def number_of(value: Any) -> float:
-    """NaN for what is no number."""
-    if type(value) not in (int, float, str):
-        return math.nan
+def is_id(value: Any) -> bool:
+    return value is None or is_text(value) or type(value) is int
+
+
+def whole(text: str) -> str:
+    """Halves of letters joined where they make a pair, else replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def shown(value: Any) -> Any:
+    """What a cell holds of a value, parsed again: lists and objects as such, numbers by value."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    return repr(json.loads(whole(json.dumps(value, ensure_ascii=False))))
+
+
+def same(cell: str | None, value: Any) -> bool:
+    """Whether a cell is what a value should be."""
+    expected = shown(value)
+    if cell == expected or cell is None or expected is None:
+        return cell == expected
+    if isinstance(value, float):
+        return repr(float(cell)) == expected
+    if isinstance(value, list | tuple | dict):
+        return repr(json.loads(cell)) == expected
+    return False
+
+
+def usable(line: bytes, columns: tuple[str, ...], ids: set[str]) -> dict[str, Any] | None:
+    """A line's object where its ids are ids and its values can be written; else None."""
+    value = parsed(line)
+    if value is None or not all(is_id(value.get(name)) for name in ids):
+        return None
     try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
+        for name in columns:
+            shown(value.get(name))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return value
 
 
-def reviews_of(content: bytes) -> list[tuple[Any, ...]]:
-    """The reviews that can be used: (user, item, rating, time)."""
-    found = []
-    for line in content.split(b"\n"):
-        review = parsed(line) or {}
-        user, item = review.get("reviewerID"), review.get("asin")
-        rating, when = review.get("overall"), review.get("unixReviewTime")
-        if not all(name is None or is_text(name) for name in (user, item)):
-            continue
-        whole = when if type(when) is int else number_of(when)
-        if abs(number_of(rating)) < 3.4e38 and -(2**63) <= whole < 2**63:
-            found.append((user, item, number_of(rating), int(whole)))
-    return found
-
-
-def read_review_lines(folder: Path, case: list[bytes]) -> None:
+def read_objects(path: Path, case: list[bytes], layout: Layout, columns: tuple[str, ...]) -> None:
     content = b"\n".join(case)
-    (folder / "reviews.gz").write_bytes(gzip.compress(content, 1))
+    path.write_bytes(gzip.compress(content, 1))
+    ids = {"asin", "reviewerID"} & set(columns)
     reading = forgiving()
-    rows = read_reviews(folder / "reviews.gz", reading).to_pylist()
-    expected = reviews_of(content)
-    names = ("user_id", "item_id", "rating", "timestamp")
-    assert [tuple(row[name] for name in names) for row in rows] == expected
-    there = sum(1 for line in content.split(b"\n") if line.strip())
-    assert reading.counts["unparsable_lines"] == there - len(expected)
+    try:
+        rows = read_rows([path], layout, columns, reading, ids=ids).to_pylist()
+    except Exception as error:
+        if "has no column" not in str(error):
+            raise
+        rows = []  # no line that can be used has it
+    there = [line.rstrip(b"\r") for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    there = [line for line in there if line.strip()]
+    good = [value for line in there if (value := usable(line, columns, ids)) is not None]
+    assert len(rows) == (len(good) if rows else 0) and (rows or not any_cell(good, columns))
+    for row, value in zip(rows, good, strict=False):
+        assert all(same(row[name], value.get(name)) for name in columns), (row, value)
+    assert reading.counts["unparsable_lines"] == len(there) - len(good)
 
 
-def read_item_lines(folder: Path, case: list[bytes]) -> None:
-    content = b"\n".join(case)
-    (folder / "meta.gz").write_bytes(gzip.compress(content, 1))
+def any_cell(values: list[dict[str, Any]], columns: tuple[str, ...]) -> bool:
+    """Whether each column is filled somewhere: then there is nothing to refuse."""
+    return all(any(shown(value.get(name)) for value in values) for name in columns)
+
+
+def read_json_lines(folder: Path, case: list[bytes]) -> None:
+    read_objects(folder / "reviews.gz", case, JSON, REVIEW)
+
+
+def read_literals(folder: Path, case: list[bytes]) -> None:
+    read_objects(folder / "meta.gz", case, LITERALS, ITEM)
+
+
+def read_wanted(folder: Path, case: list[bytes]) -> None:
+    """Of wanted ids every line, in order; what is passed over is known by its id."""
+    (folder / "meta.gz").write_bytes(gzip.compress(b"\n".join(case), 1))
     reading = forgiving()
-    found = read_metadata(folder / "meta.gz", pa.array(WANTED), reading)["item_id"].to_pylist()
-    items = [parsed(line) for line in content.split(b"\n")]
-    asins = [item.get("asin") for item in items if item is not None]
-    assert found == list(dict.fromkeys(a for a in asins if is_text(a) and a in WANTED))
+    rows = read_rows([folder / "meta.gz"], LITERALS, ["asin"], reading, ("asin", WANTED),
+                     ids=["asin"])  # fmt: skip
+    found = [row["asin"] for row in rows.to_pylist() if row["asin"] is not None]
+    asins = [(parsed(line) or {}).get("asin") for line in case]
+    expected = [str(asin) for asin in asins if asin is not None and is_id(asin)]
+    expected = [asin for asin in expected if asin.strip() in WANTED]
+    assert [one for one in found if one.strip() in WANTED] == expected
+    assert not reading.unwanted & WANTED
 
 
 def read_damaged_gzip(folder: Path, case: tuple[list[bytes], Damage]) -> None:
     content = gzip.compress(b"\n".join(case[0]), 1)
-    (folder / "damaged.gz").write_bytes(case[1](content))
-    read_reviews(folder / "damaged.gz", forgiving())
+    path = folder / "damaged.gz"
+    path.write_bytes(case[1](content))
+    layout = recognise(path)
+    names = column_names(path, layout)
+    if names:
+        read_rows([path], layout, names, forgiving())
 
 
-# ----------------------------------------------------------------------------------- a person's CSV
+# ------------------------------------------------------------------------------ cells and baskets
 
 COLUMNS = ("who", "what", "stars", "when")
-SOURCE = {
-    "kind": "files", "revision": 1, "folder": "x", "items": None, "images": None,
-    "interactions": {
-        "format": "table", "file": "log.csv", "separator": ",", "user": "who", "item": "what",
-        "rating": "stars", "timestamp": "when", "split": None,
-    },
-}  # fmt: skip
+TABLE = Layout(family="delimited", separator=",")
 CELLS = mostly(WORDS.filter(lambda word: len(word) < 100), st.sampled_from(['"', ",", "\n", "\r"]))
 ROWS = st.tuples(CELLS, CELLS, mostly(st.sampled_from("12345"), NUMBER_TEXTS | CELLS),
                  mostly(st.integers(0, 2**31).map(str), NUMBER_TEXTS | CELLS))  # fmt: skip
 TORN = st.lists(CELLS, min_size=2, max_size=6)
-
-
-def files_source(**interactions: Any) -> FilesSource:
-    section = {**SOURCE, "interactions": {**SOURCE["interactions"], **interactions}}  # type: ignore[dict-item]
-    return check_section(section, FilesSource, "source", Path("params.yaml"))
 
 
 def written(rows: list[list[str]]) -> str:
@@ -186,62 +226,78 @@ def written(rows: list[list[str]]) -> str:
     return stream.getvalue()
 
 
-def is_number_below(cell: str, limit: float) -> bool:
-    text = cell.strip()
-    return bool(NUMBER.fullmatch(text)) and abs(float(text)) < limit
-
-
 def read_csv(folder: Path, case: list[list[str]]) -> None:
     """Cells of any content, rows of any length."""
     text = written(case)
     (folder / "log.csv").write_text(text, encoding="utf-8", newline="")
     reading = forgiving()
-    table = files_source().read_interactions(folder, reading)
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row][1:]
-    good = [
-        row
-        for row in rows
-        if len(row) == 4 and is_number_below(row[2], 3.4e38) and is_number_below(row[3], 2.0**63)
-    ]
-    ids = [(row[0] or None, row[1] or None) for row in good]
-    assert list(zip(*(table[name].to_pylist() for name in IDS_OF), strict=True)) == ids
-    assert reading.counts["unparsable_lines"] == len(rows) - len(good)
+    table = read_rows([folder / "log.csv"], TABLE, COLUMNS, reading)
+    plain = text.replace("\r\n", "\n").replace("\r", " ")  # a lone one ends no line here
+    rows = [row for row in csv.reader(io.StringIO(plain, newline="")) if row][1:]
+    good = [tuple(cell or None for cell in row) for row in rows if len(row) == len(COLUMNS)]
+    assert list(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)) == good
+    assert bool(reading.counts["unparsable_lines"]) == (len(rows) > len(good))
 
 
 def read_damaged_csv(folder: Path, case: tuple[list[list[str]], Damage, bytes]) -> None:
     rows, damage, rest = case
-    (folder / "log.csv").write_bytes(damage(written(rows).encode()) + rest)
-    files_source().read_interactions(folder, forgiving())
+    path = folder / "log.csv"
+    path.write_bytes(damage(written(rows).encode()) + rest)
+    layout = recognise(path)
+    read_rows([path], layout, column_names(path, layout), forgiving())
 
 
-def read_mapping(folder: Path, case: list[Any]) -> None:
-    names = ("train", "validation", "test")
-    for name, content in zip(names, case, strict=True):
-        text = content if isinstance(content, str) else spelled_as_json(content)
-        (folder / f"{name}.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    files = {"format": "split-mappings", **{name: f"{name}.json" for name in names}}
-    source = check_section({**SOURCE, "interactions": files}, FilesSource, "s", Path("p"))
-    found = source.read_interactions(folder, forgiving())
-    read = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
-    expected = [(user, str(item)) for one in read for user, taken in one.items() for item in taken]
-    assert list(zip(*(found[name].to_pylist() for name in IDS_OF), strict=True)) == expected
-    assert all(is_text(name) and name for pair in expected for name in pair)
+BASKETS = Layout(family="baskets", separator="\t", second_separator=" ")
+CUT = Layout(family="cut-lines", separator="::")
+PIECES = mostly(WORDS.map(lambda word: re.sub(r"\s", "", word)), WORDS)
 
 
-TAKEN = mostly(st.lists(WORDS.filter(bool) | st.integers()), st.lists(ANYTHING))
-MAPPED = st.dictionaries(mostly(WORDS.filter(bool), BROKEN | WORDS), TAKEN)
+def read_baskets(folder: Path, case: list[list[str]]) -> None:
+    """A user, a tab, items between blanks."""
+    content = "\n".join(f"{row[0]}\t{' '.join(row[1:])}" if row else "" for row in case)
+    (folder / "pairs.tsv").write_bytes(content.encode())
+    reading = forgiving()
+    rows = read_rows([folder / "pairs.tsv"], BASKETS, ["user", "item", "position"], reading)
+    expected, bad = [], 0
+    for line in content.split("\n"):
+        line = line.rstrip("\r")
+        if not line.encode().strip():
+            continue
+        if "\t" not in line:
+            bad += 1
+            continue
+        user, _, rest = line.partition("\t")
+        items = [item.strip() for item in rest.split(" ") if item.strip()]
+        expected += [(user.strip() or None, item, str(k)) for k, item in enumerate(items)]
+    found = [(row["user"], row["item"], row["position"]) for row in rows.to_pylist()]
+    assert (found, reading.counts["unparsable_lines"]) == (expected, bad)
+
+
+def read_cut_lines(folder: Path, case: list[str]) -> None:
+    """An id, then a text in which :: may stand again."""
+    content = "\n".join(case)
+    (folder / "text.txt").write_bytes(content.encode())
+    reading = forgiving()
+    rows = read_rows([folder / "text.txt"], CUT, ["id", "text"], reading).to_pylist()
+    there = [line for line in content.split("\n") if line.encode().strip()]
+    cut = [line.rstrip("\r").partition("::") for line in there]
+    expected = [(one.strip() or None, rest.strip() or None) for one, by, rest in cut if by]
+    assert [(row["id"], row["text"]) for row in rows] == expected
+    assert reading.counts["unparsable_lines"] == len(there) - len(expected)
+
+
 READERS = {
-    "JSON lines": Reader(lines(REVIEWS, spelled_as_json), read_review_lines),
-    "literals": Reader(lines(ITEMS, spelled_as_literal), read_item_lines),
+    "JSON lines": Reader(lines(REVIEWS, spelled_as_json), read_json_lines),
+    "literals": Reader(lines(ITEMS, spelled_as_literal), read_literals),
+    "wanted lines": Reader(lines(ITEMS, spelled_as_literal), read_wanted),
     "gzip": Reader(st.tuples(lines(REVIEWS, spelled_as_json), damages()), read_damaged_gzip),
     "CSV": Reader(st.lists(mostly(ROWS.map(list), TORN), max_size=8), read_csv),
     "damaged CSV": Reader(
         st.tuples(st.lists(ROWS.map(list), max_size=4), damages(), st.binary(max_size=20)),
         read_damaged_csv,
     ),
-    "split mappings": Reader(
-        st.lists(mostly(MAPPED, DEEP | ANYTHING.filter(lambda x: isinstance(x, list))),
-                 min_size=3, max_size=3),
-        read_mapping,
+    "baskets": Reader(st.lists(st.lists(PIECES, max_size=4), max_size=5), read_baskets),
+    "cut lines": Reader(
+        st.lists(st.lists(WORDS, max_size=3).map("::".join) | WORDS, max_size=5), read_cut_lines
     ),
-}  # fmt: skip
+}

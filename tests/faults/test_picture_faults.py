@@ -11,7 +11,7 @@ from PIL import Image
 
 from lmm4rec.catalogue.pictures.images import NOT_AN_IMAGE, OK
 from lmm4rec.catalogue.pictures.reencoding import reencode
-from tests.catalogue.test_pictures import PARAMS, saved
+from tests.catalogue.pictures.test_reencoding import PARAMS, saved
 
 HALF_DARK = np.tile(np.repeat([0, 1], 40), (80, 1))  # the left half 0, the right half 1
 

@@ -53,13 +53,10 @@ def test_files_that_a_catalogue_was_made_of_are_compared_in_every_run(
     )
     clone.edit(
         {
-            "datasets.ml-100k.source.folder": str(mine),
-            "datasets.ml-100k.source.interactions": {
-                "format": "table", "file": "a.csv", "separator": ",", "user": "u", "item": "i",
-                "rating": None, "timestamp": None, "split": None,
+            "datasets.ml-100k.source": {
+                "folder": str(mine), "interactions": {"file": "a.csv", "user": "u", "item": "i"},
+                "items": None, "pictures": None, "revision": 1,
             },
-            "datasets.ml-100k.source.items": None,
-            "datasets.ml-100k.source.images": None,
             "datasets.ml-100k.preprocess.text_fields": [],
             "run.datasets": ["demo", "ml-100k"],
         }

@@ -35,7 +35,7 @@ def test_an_edit_that_changes_no_result_is_committed_without_a_run(clone: Clone)
 
 # A file of most rooms, and stages that must run again when it changes.
 EDITED = {
-    "lmm4rec/catalogue/sources/gzip_lines.py": {"preprocess@demo"},
+    "lmm4rec/catalogue/readers/families/lines.py": {"preprocess@demo"},
     "lmm4rec/catalogue/pictures/reencoding.py": {"images@demo"},
     "lmm4rec/features/controls.py": {"control@demo-noise"},
     "lmm4rec/graphs/sparse.py": {"train@demo-noise-vbpr-1", "train-ids@demo-bpr-1"},

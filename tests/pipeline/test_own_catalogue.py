@@ -84,12 +84,15 @@ def test_a_misspelt_word_is_named(project: Path) -> None:
     assert f"datasets.{NAME}.source.interactions" in done.output and "'user'" in done.output
 
 
-def test_a_value_set_in_one_catalogue_reaches_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dataset", read_params(ROOT / "params.yaml")["datasets"])
+def test_a_value_set_in_one_catalogue_reaches_no_other(dataset: str, tmp_path: Path) -> None:
     """As `dvc exp run -S` sets it: what catalogues share through `defaults` stays shared."""
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())
     expected = deepcopy(read_params(path))
-    expected["datasets"]["sports"]["preprocess"]["core"] = 3
-    apply_overrides(str(path), ["datasets.sports.preprocess.core=3"])
+    expected["datasets"][dataset]["preprocess"]["core"] = 3
+    expected["datasets"][dataset]["images"]["attempts"] = 9
+    own = f"datasets.{dataset}"
+    apply_overrides(str(path), [f"{own}.preprocess.core=3", f"{own}.images.attempts=9"])
     assert read_params(path) == expected
     assert "*usual-preprocess" in path.read_text()

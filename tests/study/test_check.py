@@ -20,8 +20,8 @@ from tests.study.studies import REMOVED, ROOT, study
 HUGE = 10**12
 FOLDER = "datasets.ml-100k.source"
 SPLIT = {"column": "set", "train": "a", "validation": "a", "test": "c"}
-MAPPINGS = {"format": "split-mappings", "train": "a.json", "validation": "b.json", "test": "b.json"}
-
+PARTS = {"file": {"train": "a.json", "validation": "b.json", "test": "b.json"}}
+REVIEWS = {"fetch": {"reviews": {"url": "", "sha256": None}}}
 RUN = [
     ("run.seeds", [1, 1, 1], "run.seeds names 1 twice"),
     ("run.seeds", [-1], "run.seeds.0 should be greater than or equal to 0, not -1"),
@@ -74,14 +74,16 @@ REACHED = [
     ("datasets.demo.images", None, "datasets.demo.images should be a section"),
     ("datasets.demo.source", REMOVED, "datasets.demo.source is missing"),
     ("datasets.demo.sorce", {}, "datasets.demo.sorce is not a parameter; did you mean 'source'?"),
-    ("datasets.sports.source.reviews.url", "", "reviews.url should not be empty"),
-    ("datasets.sports.source.reviews.sha256", "abc", "reviews.sha256 should be a SHA-256"),
+    ("datasets.sports.source.category", "", "source.category should not be empty"),
+    ("datasets.sports.source.preset", "amazon-2013", "preset amazon-2013 no addresses"),
+    ("datasets.sports.source.sha256", {"reviews": "abc"}, "sha256.reviews should be a SHA-256"),
+    ("datasets.sports.source", REVIEWS, "fetch.reviews.url should not be empty"),
     (f"{FOLDER}.folder", "", "source.folder should not be empty"),
-    (f"{FOLDER}.interactions.user", "", "interactions.user should not be empty"),
-    (f"{FOLDER}.interactions.separator", ", ", "interactions.separator should be shorter"),
-    (f"{FOLDER}.interactions.split", SPLIT, "interactions.split gives two splits the one name 'a'"),
-    (f"{FOLDER}.interactions", MAPPINGS, "interactions gives two splits the one name 'b.json'"),
-    (f"{FOLDER}.items.title", "", "items.title should not be empty"),
+    (f"{FOLDER}.interactions", {"user": ""}, "interactions.user should not be empty"),
+    (f"{FOLDER}.interactions", {"separator": ""}, "interactions.separator should not be empty"),
+    (f"{FOLDER}.interactions", {"split": SPLIT}, "split gives two splits the one name 'a'"),
+    (f"{FOLDER}.interactions", PARTS, "interactions gives two splits the one name 'b.json'"),
+    (f"{FOLDER}.items", {"title": ""}, "items.title should not be empty"),
     ("encoders.clip-tiny.revision", "one", "encoders.clip-tiny.revision should be a valid integer"),
     ("encoders.clip-tiny.revision", 0, "encoders.clip-tiny.revision should be greater"),
     ("encoders.clip-tiny.weights.family", "clap", "weights.family is 'clap'"),
@@ -180,7 +182,7 @@ def test_what_the_run_does_not_reach_is_left_alone(tmp_path: Path) -> None:
 
 def test_ratings_that_the_source_lacks(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        f"{FOLDER}.interactions.rating": None,
+        f"{FOLDER}.interactions": {"file": "interactions.csv", "rating": None},
         "datasets.ml-100k.preprocess.minimum_rating": 4.0,
     }
     with pytest.raises(InputError, match=r"minimum_rating needs ratings"):

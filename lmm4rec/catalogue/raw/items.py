@@ -45,13 +45,16 @@ def read_items(folder: Path, recipe: Recipe, wanted: pa.Array | None, reading: R
 
     nothing = pa.nulls(len(firsts), pa.string())
     title = pc.coalesce(*cells(table.title)) if table.title else nothing
+    brand = pc.coalesce(*cells(table.brand)) if table.brand else nothing
     if table.titles_may_be_script:
         title = _without_scripts(title, reading)
     return pa.table(
         {
             "item_id": kept[ITEM],
-            "title": clean_texts(title),
-            "brand": clean_texts(pc.coalesce(*cells(table.brand)) if table.brand else nothing),
+            "title": clean_texts(_text(title)),
+            "brand": clean_texts(
+                _text(pc.coalesce(*cells(table.brand)) if table.brand else nothing)
+            ),
             "categories": _categories(
                 cells(table.categories), cells(table.flags), table, len(firsts)
             ),
@@ -207,7 +210,8 @@ def _text(cells: pa.Array) -> pa.Array:
     is_list = pc.fill_null(pc.match_substring_regex(cells, _LIST), False)
     if not pc.any(is_list).as_py():
         return cells
-    return pc.if_else(is_list, _spaced(as_lists(cells)), cells)
+    # what merely begins with a bracket stays whole: [Import] Greatest Hits, Vol. 2
+    return pc.if_else(is_list, _spaced(as_lists(cells, split=False)), cells)
 
 
 def _spaced(lists: pa.Array) -> pa.Array:

@@ -44,6 +44,8 @@ def parts(text: str, split: bool = True) -> list[str]:
     value = parsed(text)
     if isinstance(value, list | tuple):
         return _flattened(value)
+    if isinstance(value, dict):
+        return [name] if (name := _name(value)) else []
     if not split:
         return [text]
     if text.startswith("[") and text.endswith("]"):  # a list without quotes

@@ -9,12 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from lmm4rec import doors
 from lmm4rec.catalogue.readers import cells
 from lmm4rec.catalogue.readers.families import documents
 from lmm4rec.catalogue.readers.families.values import UNPARSABLE, parsed
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import (
+    MEND,
     BrokenOff,
     lines,
     opened,
@@ -79,7 +81,7 @@ def recognise(path: Path) -> Layout:
 
 
 def _head(path: Path) -> bytes:
-    with opened(path) as stream:
+    with opened(path) as stream, doors.reading(path, "a sound gzip file", MEND):
         try:
             return stream.read(_HEAD_BYTES)
         except EOFError:

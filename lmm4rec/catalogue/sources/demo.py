@@ -65,6 +65,14 @@ class DemoSource(Source):
     popularity_weight: float = Field(ge=0)
     missing_share: float = Field(ge=0, le=1)
 
+    @property
+    def brings_split(self) -> bool:
+        return False
+
+    @property
+    def brings_ratings(self) -> bool:
+        return True
+
     def download(self, folder: Path, scratch: Path, salt: Path) -> None:
         files = folder / FILES
         files.mkdir()

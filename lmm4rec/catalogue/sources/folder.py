@@ -90,7 +90,10 @@ class Folder:
             return Layout(**_complete(told))
         if name not in self._layouts:
             try:
-                self._layouts[name] = recognise(self.root / name)
+                layout = recognise(self.root / name)
+                self._layouts[name] = layout if self.columns(name, layout) else None
+                if self._layouts[name] is None:
+                    self.problems[name] = f"{self.root / name}: has no columns; bring it with keys"
             except InputError as error:
                 self.problems[name], self._layouts[name] = str(error), None
         found = self._layouts[name]

@@ -83,6 +83,13 @@ def files_named(
             return None
         for part, names in found.items():
             _refuse_several(folder, names, f"{section}.{part}", shards)
+        every = [name for names in found.values() for name in names]
+        for name in every:
+            if every.count(name) > 1:
+                raise InputError(
+                    f"{folder.root / name}: is two parts of a split at once; name each part's own "
+                    f"files in {section}.file"
+                )
         return found
     names = folder.matching(file or "*", None if file else folder.tables)
     if having:

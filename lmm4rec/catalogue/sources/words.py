@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lmm4rec.catalogue.raw.recipe import DateOrder, Drafts, GivenSplit, Part
 from lmm4rec.catalogue.readers.layout import Family, Layout
@@ -65,6 +65,15 @@ class InteractionsWords(TableWords):
     carried_down: Names = None
     cancelled: Names = None
     hashed: bool | None = None
+
+    @model_validator(mode="after")
+    def _tells_splits_apart(self) -> InteractionsWords:
+        said = self.file.values() if isinstance(self.file, dict) else []
+        names = [name for one in said for name in ([one] if isinstance(one, str) else one)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"gives two splits the one name {twice!r}; each needs its own")
+        return self
 
 
 class ItemsWords(TableWords):

@@ -213,3 +213,10 @@ def test_parts_of_other_shapes_are_no_one_table(tmp_path: Path) -> None:
     files = {"train": "a.csv", "validation": "b.csv", "test": "c.csv"}
     with pytest.raises(InputError, match=r"b\.csv: has the columns who, waht where a\.csv"):
         interactions(tmp_path, {**LOG, "file": files})
+
+
+def test_a_file_of_two_parts_would_test_on_what_was_trained(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (mine(tmp_path) / f"{name}.json").write_text('{"u": [1], "v": [2]}')
+    with pytest.raises(InputError, match=r"b\.json: is two parts of a split at once"):
+        interactions(tmp_path, {"file": {**PARTS, "test": "[bc]?json"}})

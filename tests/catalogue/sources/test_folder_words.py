@@ -189,3 +189,12 @@ def test_mistyped_words_are_named_as_they_stand_in_the_file(
     section = {"folder": "x", "interactions": LOG, **section}
     with pytest.raises(InputError, match=rf"datasets\.mine\.(source\.)?.*{message}"):
         check_section(section, FolderSource, "datasets.mine.source", Path("params.yaml"))
+
+
+def test_objects_without_keys_are_no_table(tmp_path: Path) -> None:
+    theirs = mine(tmp_path)
+    (theirs / "log.csv").write_text("user,item\nu,a\nv,b\n")
+    (theirs / "odd.json").write_text("{}\n{}\n")
+    assert opened(tmp_path).recipe.items is None
+    with pytest.raises(InputError, match=r"odd\.json: has no columns"):
+        opened(tmp_path, "named", items="odd.json")

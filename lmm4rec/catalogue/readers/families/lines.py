@@ -203,9 +203,10 @@ def _extraction(columns: Sequence[str], ids: frozenset[str]) -> str:
     """SQL: k<i> are the columns, is_read tells whether the line is an object as JSON has it."""
     paths = [quoted("/" + name.replace("~", "~0").replace("/", "~1")) for name in columns]
     shown = ", ".join(f"nullif(cells[{k}], '') as k{k}" for k in range(1, len(paths) + 1))
-    # an id that is a number with a fraction is looked at by hand
+    # an id that is neither text nor a whole number is looked at by hand
     where = [paths[list(columns).index(name)] for name in sorted(ids)]
-    odd = [f"coalesce(json_type(line, {path}) = 'DOUBLE', false)" for path in where]
+    kinds = "('DOUBLE', 'BOOLEAN', 'ARRAY', 'OBJECT')"
+    odd = [f"coalesce(json_type(line, {path}) in {kinds}, false)" for path in where]
     good = " and ".join(["true", *(f"not {one}" for one in odd)])
     return (
         f"select {shown}, case when is_object then {good} else false end as is_read "

@@ -115,7 +115,8 @@ def _as_ids(column: pa.Array, path: Path, name: str) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not pa.types.is_floating(column.type):
-        if pa.types.is_nested(column.type) or pa.types.is_temporal(column.type):
+        odd = (pa.types.is_nested, pa.types.is_temporal, pa.types.is_boolean)
+        if any(is_such(column.type) for is_such in odd):
             raise _no_ids(path, name, f"{column.type} values")
         return column
     column = column.cast(pa.float64())

@@ -64,6 +64,8 @@ def cells_of(
             raise Fault("ids_with_broken_characters")
         if isinstance(value, float):
             raise Fault("ids_with_fractions")
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            raise Fault("ids_not_text")
     return [as_text(item.get(column), counts) for column in columns]
 
 
