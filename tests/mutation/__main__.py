@@ -7,9 +7,7 @@ it goes on; with `--survivors` it judges those again that no test noticed. Works
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -48,9 +46,7 @@ ONLY = {"catalogue": {"downloads.py", "http_door.py", "splits.py"}}
 @click.option("--budget", default=60.0, show_default=True, help="Seconds of tests a mutant.")
 @click.option("--survivors", is_flag=True, help="Judge again what no test noticed.")
 @click.option("--scratch", required=True, type=click.Path(path_type=Path))
-def main(
-    rooms: str, each: int, seed: int, budget: float, survivors: bool, scratch: Path
-) -> None:
+def main(rooms: str, each: int, seed: int, budget: float, survivors: bool, scratch: Path) -> None:
     scratch = scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     chosen = {room: sample(ROOT, files_of(room), each, seed) for room in rooms.split(",")}
@@ -89,7 +85,7 @@ def covered(scratch: Path, folders: tuple[str, ...]) -> Covering:
         if not to.exists():
             print(f"which lines tests/{name} runs", flush=True)
             log = scratch / f"covering-{name}.log"
-            forked(lambda tests=tests: record(tests, to), log, 1800.0)
+            forked(partial(record, tests, to), log, 1800.0)
             assert to.exists(), f"see {log}"
         kept.append(to)
     return read(kept)

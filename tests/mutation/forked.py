@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 OURS = ("lmm4rec", "stages", "tests")
@@ -109,9 +110,7 @@ def _be_the_fork(function: Callable[[], int], log: Path) -> None:
 
 def _end(child: int, is_alive: bool) -> None:
     """End the fork's whole session, so that nothing that it started goes on."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     if is_alive:
         os.waitpid(child, 0)

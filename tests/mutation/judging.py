@@ -1,4 +1,4 @@
-"""Whether a test notices a mutant: the tests that run its line, in a fork, until the first fails."""
+"""Whether a test notices a mutant: the tests that run its line, in a fork, until one fails."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from tests.mutation.covering import OPTIONS, Covering
 from tests.mutation.forked import forked, set_kernel_cache
 from tests.mutation.mutants import Mutant
 
-FAILED = {int(pytest.ExitCode.TESTS_FAILED), int(pytest.ExitCode.INTERRUPTED), int(pytest.ExitCode.USAGE_ERROR)}
+FAILED = {
+    int(pytest.ExitCode.TESTS_FAILED),
+    int(pytest.ExitCode.INTERRUPTED),
+    int(pytest.ExitCode.USAGE_ERROR),
+}
 SPARE_S, TIMES = 40.0, 6.0
-"""A fork is ended after this many seconds and this many times what its tests took under coverage."""
+"""A fork is ended after these seconds and this many times what its tests took under coverage."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Verdict:
 
 
 def tests_for(mutant: Mutant, covering: Covering, room: str, budget: float) -> list[str]:
-    """The tests that judge a mutant, of `budget` seconds together: its room's first, the quick first."""
+    """A mutant's tests, of `budget` seconds together: its room's first, the quick before others."""
 
     def far(test: str) -> tuple[bool, float]:
         own = test.startswith(f"tests/{room}/") or Path(mutant.file).stem in test.split("::")[0]

@@ -2,8 +2,8 @@
 
 A site is a place of the code and a kind of change (a comparison, a constant, an operator ...). Most
 sites have several mutants (`<` can become five others); one of them is drawn, so that a sum, which
-has eleven, weighs no more than a condition. Left out are annotations, the options of numba's decorator,
-which change speed alone, and what does not compile once it is changed (the bare star of a signature).
+has eleven, weighs no more than a condition. Left out are annotations; numba's decorators, which
+change speed alone; and what does not compile once it is changed (the bare star of a signature).
 """
 
 from __future__ import annotations

@@ -56,8 +56,11 @@ def table(
     known: dict[Key, dict[str, Any]],
     same: dict[Key, str],
 ) -> str:
-    """Markdown: room, sites, mutants, equivalent, noticed, survived, share."""
-    rows = ["| room | sites | sampled | equivalent | noticed | survived | score |", "|---|" + "---:|" * 6]
+    """Markdown, a line a room; the score is noticed / (sampled - equivalent)."""
+    rows = [
+        "| room | sites | sampled | equivalent | noticed | survived | score |",
+        "|---|" + "---:|" * 6,
+    ]
     totals = [0, 0, 0, 0, 0]
     for room, (mutants, n_sites) in chosen.items():
         done = [known[mutant.key] for mutant in mutants if mutant.key in known]
