@@ -24,16 +24,18 @@ ROOMS = (
     "study", "features", "end2end", "encoders", "ground", "catalogue",
 )  # fmt: skip
 ALSO = {
-    "training": ("recommenders",),
-    "evaluation": ("study",),
-    "ranking": ("training", "evaluation"),
+    "training": ("evaluation", "faults"),
+    "evaluation": ("training",),
+    "ranking": ("evaluation", "training"),
     "graphs": ("recommenders",),
-    "report": ("study",),
+    "report": ("evaluation", "features"),
+    "study": ("evaluation",),
     "features": ("faults",),
-    "ground": ("faults", "training", "features"),
+    "encoders": ("faults",),
+    "ground": ("faults", "evaluation", "training", "features", "study"),
+    "catalogue": ("faults",),
 }
-"""Folders of tests that judge a room beside its own; `ground` are the files `tests/test_*.py`."""
-
+"""Folders whose tests judge a room beside its own; `ground` are the files `tests/test_*.py`."""
 
 ONLY = {"catalogue": {"downloads.py", "http_door.py", "splits.py"}}
 """Files of a room that are judged, where not all are."""

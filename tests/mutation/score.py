@@ -61,16 +61,25 @@ def table(
         "| room | sites | sampled | equivalent | noticed | survived | score |",
         "|---|" + "---:|" * 6,
     ]
-    totals = [0, 0, 0, 0, 0]
-    for room, (mutants, n_sites) in chosen.items():
-        done = [known[mutant.key] for mutant in mutants if mutant.key in known]
-        noticed = sum(row["is_noticed"] for row in done)
-        alike = sum(_key(r) in same and not r["is_noticed"] for r in done)
-        counts = [n_sites, len(done), alike, noticed, len(done) - alike - noticed]
-        totals = [total + count for total, count in zip(totals, counts, strict=True)]
-        rows.append(_row(room, counts))
+    of_rooms = [_counts(mutants, n_sites, known, same) for mutants, n_sites in chosen.values()]
+    rows += [_row(room, counts) for room, counts in zip(chosen, of_rooms, strict=True)]
+    totals = [sum(column) for column in zip(*of_rooms, strict=True)]
     low, high = interval(totals[3], totals[3] + totals[4])
-    return "\n".join([*rows, _row("all", totals), "", f"95 % interval: {low:.1f} to {high:.1f} %"])
+    judged = [counts for counts in of_rooms if counts[3] + counts[4]]
+    weighted = sum(n * found / (found + missed) for n, _, _, found, missed in judged)
+    weighted *= 100 / max(1, sum(counts[0] for counts in judged))
+    said = f"95 % interval: {low:.1f} to {high:.1f} %; rooms by their sites: {weighted:.1f} %"
+    return "\n".join([*rows, _row("all", totals), "", said])
+
+
+def _counts(
+    mutants: list[Mutant], n_sites: int, known: dict[Key, dict[str, Any]], same: dict[Key, str]
+) -> list[int]:
+    """Sites, judged, equivalent, noticed and survived of a room."""
+    done = [known[mutant.key] for mutant in mutants if mutant.key in known]
+    noticed = sum(row["is_noticed"] for row in done)
+    alike = sum(_key(row) in same and not row["is_noticed"] for row in done)
+    return [n_sites, len(done), alike, noticed, len(done) - alike - noticed]
 
 
 def _row(room: str, counts: list[int]) -> str:
