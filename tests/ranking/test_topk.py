@@ -152,6 +152,20 @@ def test_float32_products_stay_within_the_stated_error(seed, dims, scale):
     assert (away <= score_error(users, items)[:, None]).all()
 
 
+def test_the_stated_error_by_hand():
+    """Two dimensions, whatever the number of users: 1.01 (2 + 2) 2^-24 of the longest product."""
+    users = np.array([[3, 4], [0, 0], [0, 1], [1, 0], [0, 2]], np.float32)
+    items = np.array([[1, 0], [6, 8], [0, 2]], np.float32)
+    lost = 3 * 2.0**-126
+    expected = 1.01 * 4 * 2.0**-24 * np.array([50.0, 0.0, 10.0, 10.0, 20.0]) + lost
+    np.testing.assert_allclose(score_error(users, items), expected, rtol=1e-12)
+    shortened = score_error(users, items, input_rounding=2.0**-10)
+    np.testing.assert_allclose(
+        shortened - expected, 2.0**-10 * (expected - lost) / (1.01 * 4 * 2.0**-24)
+    )
+    assert score_error(users, items[:0]).tolist() == [lost] * 5
+
+
 def test_no_items_no_users_and_long_lists():
     empty = np.empty((0, 4), np.float32)
     some = np.ones((3, 4), np.float32)
