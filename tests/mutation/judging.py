@@ -33,21 +33,15 @@ class Verdict:
     seconds: float
 
 
-def tests_for(mutant: Mutant, covering: Covering, room: str, budget: float) -> list[str]:
-    """A mutant's tests, of `budget` seconds together: its room's first, the quick before others."""
+def tests_for(mutant: Mutant, covering: Covering, room: str) -> list[str]:
+    """The tests that judge a mutant: its room's first, the quick before others."""
 
     def far(test: str) -> tuple[bool, float]:
         own = test.startswith(f"tests/{room}/") or Path(mutant.file).stem in test.split("::")[0]
         return not own, covering.seconds[test]
 
     found = covering.of(mutant.file, mutant.first_line, mutant.last_line)
-    chosen, total = [], 0.0
-    for test in sorted(found & covering.seconds.keys(), key=far):
-        total += covering.seconds[test]
-        if chosen and total > budget:
-            break
-        chosen.append(test)
-    return chosen
+    return sorted(found & covering.seconds.keys(), key=far)
 
 
 class Chosen:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lmm4rec.errors import InputError
 from lmm4rec.ranking import topk
 from lmm4rec.ranking.ragged import Ragged
-from lmm4rec.ranking.ranking import TILE_ITEMS, score_error
+from lmm4rec.ranking.ranking import TILE_ITEMS, check_vectors, score_error
 from lmm4rec.ranking.topk import top_k, top_k_sparse
 from tests.ranking.ranking_reference import masked_argsort, worlds
 
@@ -189,6 +189,14 @@ def test_other_bad_input_is_refused():
         top_k(some * np.float32(1e20), some * np.float32(1e20), 1, no_history(3))
     with pytest.raises(InputError, match="one width"):
         top_k(some, some[:, :2], 1, no_history(3))
+    for users, items in (
+        (some[0], some),
+        (some, some[0]),
+        (some[None], some),
+        (some, some[:, :, None]),
+    ):
+        with pytest.raises(InputError, match="must be two matrices of one width"):
+            check_vectors(users, items)
     with pytest.raises(InputError, match="k is 0"):
         top_k(some, some, 0, no_history(3))
     with pytest.raises(InputError, match="no device 'tpu'"):
