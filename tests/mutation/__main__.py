@@ -45,10 +45,9 @@ ONLY = {"catalogue": {"downloads.py", "http_door.py", "splits.py"}}
 @click.option("--rooms", default=",".join(ROOMS), show_default=True)
 @click.option("--each", default=27, show_default=True, help="Mutants a room.")
 @click.option("--seed", default=14, show_default=True)
-@click.option("--budget", default=60.0, show_default=True, help="Seconds of tests a mutant.")
 @click.option("--survivors", is_flag=True, help="Judge again what no test noticed.")
 @click.option("--scratch", required=True, type=click.Path(path_type=Path))
-def main(rooms: str, each: int, seed: int, budget: float, survivors: bool, scratch: Path) -> None:
+def main(rooms: str, each: int, seed: int, survivors: bool, scratch: Path) -> None:
     scratch = scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     chosen = {room: sample(ROOT, files_of(room), each, seed) for room in rooms.split(",")}
@@ -61,7 +60,7 @@ def main(rooms: str, each: int, seed: int, budget: float, survivors: bool, scrat
         for mutant in mutants:
             before = known.get(mutant.key)
             if before is None or (survivors and not before["is_noticed"]):
-                tests = tests_for(mutant, covering, room, budget)
+                tests = tests_for(mutant, covering, room)
                 verdict = judged(mutant, tests, covering, scratch)
                 tell(room, mutant, verdict)
                 score.keep(kept, room, mutant, verdict)
