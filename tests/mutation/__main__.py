@@ -76,28 +76,28 @@ def files_of(room: str) -> list[str]:
 
 
 def covered(scratch: Path, folders: tuple[str, ...]) -> Covering:
-    """Run these folders of tests once; one that did not change since is not run again."""
-    kept = []
-    for name in folders:
-        tests = [f"tests/{name}"]
-        if name == "ground":
-            tests = sorted(str(path) for path in Path("tests").glob("test_*.py"))
-        to = scratch / f"covering-{name}-{_hash(tests)}.json"
-        if not to.exists():
-            print(f"which lines tests/{name} runs", flush=True)
-            log = scratch / f"covering-{name}.log"
-            forked(partial(record, tests, to), log, 1800.0)
-            assert to.exists(), f"see {log}"
-        kept.append(to)
-    return read(kept)
+    """Run the tests of these folders once; a file that did not change since is not run again."""
+    library = _hash(sorted(Path("lmm4rec").rglob("*.py")))
+    kept = {}
+    for folder in folders:
+        place = Path("tests") if folder == "ground" else Path("tests", folder)
+        for test in sorted(
+            place.glob("test_*.py") if folder == "ground" else place.rglob("test_*.py")
+        ):
+            kept[str(test)] = scratch / f"{test.stem}-{library}-{_hash([test])}.json"
+    stale = {test: to for test, to in kept.items() if not to.exists()}
+    if stale:
+        print(f"which lines {len(stale)} files of tests run", flush=True)
+        log = scratch / "covering.log"
+        forked(partial(record, stale), log, 3600.0)
+        assert all(to.exists() for to in stale.values()), f"see {log}"
+    return read(list(kept.values()))
 
 
-def _hash(tests: list[str]) -> str:
+def _hash(files: list[Path]) -> str:
     digest = hashlib.sha256()
-    for name in ["lmm4rec", *tests]:
-        place = Path(name)
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(file.read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""Which tests run a line: each room's tests once, under coverage.py, with the test as context."""
+"""Which tests run a line: each file of tests once, under coverage.py, with the test as context."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+Seen = dict[str, dict[int, list[str]]]
+"""File -> line -> tests."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Recorder:
             self.failed.add(report.nodeid)
 
 
-def record(tests: list[str], to: Path) -> int:
-    """Run test files or folders under coverage and write what was seen; call it in a fork."""
+def record(tests: dict[str, Path]) -> int:
+    """Run these files of tests under coverage and write what each saw; call it in a fork."""
     recorder = Recorder()
     recorder.coverage.start()
     code = pytest.main([*tests, *OPTIONS, "-m", "not slow and not pipeline"], plugins=[recorder])
@@ -65,8 +68,21 @@ def record(tests: list[str], to: Path) -> int:
         for file in data.measured_files()
     }
     passed = {test: took for test, took in recorder.seconds.items() if test not in recorder.failed}
-    to.write_text(json.dumps({"seconds": passed, "lines": seen}), encoding="utf-8")
+    for name, to in tests.items():
+        to.write_text(json.dumps(_of_one(name, passed, seen)), encoding="utf-8")
     return int(code)
+
+
+def _of_one(name: str, passed: dict[str, float], seen: Seen) -> dict[str, object]:
+    """What the tests of one file saw."""
+    own = {test: took for test, took in passed.items() if test.split("::")[0] == name}
+    lines = {
+        file: {
+            line: kept for line, tests in found.items() if (kept := [t for t in tests if t in own])
+        }
+        for file, found in seen.items()
+    }
+    return {"seconds": own, "lines": {file: found for file, found in lines.items() if found}}
 
 
 OPTIONS = ("-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=line")
