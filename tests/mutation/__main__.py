@@ -53,18 +53,19 @@ def main(rooms: str, each: int, seed: int, survivors: bool, scratch: Path) -> No
     chosen = {room: sample(ROOT, files_of(room), each, seed) for room in rooms.split(",")}
     copy_project(ROOT, scratch / "copy")
     load_libraries()
-    kept = scratch / "verdicts.jsonl"
+    kept, same = scratch / "verdicts.jsonl", score.equivalent()
     for room, (mutants, _) in chosen.items():
         covering = covered(scratch, (room, *ALSO.get(room, ())))
         known = score.verdicts(kept)
         for mutant in mutants:
             before = known.get(mutant.key)
-            if before is None or (survivors and not before["is_noticed"]):
+            lives = before is not None and not before["is_noticed"] and mutant.key not in same
+            if before is None or (survivors and lives):
                 tests = tests_for(mutant, covering, room)
                 verdict = judged(mutant, tests, covering, scratch)
                 tell(room, mutant, verdict)
                 score.keep(kept, room, mutant, verdict)
-    print(score.table(chosen, score.verdicts(kept), score.equivalent()))
+    print(score.table(chosen, score.verdicts(kept), same))
 
 
 def files_of(room: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import random
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -113,7 +114,8 @@ def _mutant(file: str, source: str, line: int, operator: str, occurrence: int) -
     if changed is None or changed == source:
         return None
     try:
-        compile(changed, file, "exec")
+        with warnings.catch_warnings(action="ignore"):  # a change may look odd: `is not 1`
+            compile(changed, file, "exec")
     except SyntaxError:
         return None
     before, after = source.splitlines(), changed.splitlines()
