@@ -16,6 +16,7 @@ def main(dataset: str, output: Path, record: Path) -> None:
 
     from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.base import SOURCE_FILE
+    from lmm4rec.doors import fitting
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
     from lmm4rec.local_files import LocalRecord
 
@@ -24,7 +25,8 @@ def main(dataset: str, output: Path, record: Path) -> None:
     scratch = scratch_folder(SCRATCH, "download", section)  # unfinished downloads outlive a kill
     local = LocalRecord(f"datasets.{dataset}.source", record, SCRATCH)
     with local.kept(source.revision, source.local_files()), whole_folder(output) as folder:
-        source.download(folder, scratch)
+        with fitting(f"params.yaml: datasets.{dataset}.source", "lower its sizes"):
+            source.download(folder, scratch)
         write_json(folder / SOURCE_FILE, section)
     shutil.rmtree(scratch)
 

@@ -35,7 +35,7 @@ from lmm4rec.catalogue.pictures import PictureParams, reencode
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.doors import reading
 from lmm4rec.errors import InputError
-from lmm4rec.folders import write_json
+from lmm4rec.folders import whole_file, write_json
 
 # A status of shards alone: the network failed in a way that may pass.
 UNREACHABLE = "unreachable"
@@ -110,9 +110,8 @@ def _shard(path: Path, part: list[dict[str, Any]], collect: Any, pool: ThreadPoo
     if missing:
         known |= {row["item_id"]: row for row in pool.map(collect, missing)}
         ordered = [known[row["item_id"]] for row in part]
-        unfinished = path.with_suffix(".unfinished")
-        pq.write_table(pa.Table.from_pylist(ordered, schema=IMAGES_SCHEMA), unfinished)
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            pq.write_table(pa.Table.from_pylist(ordered, schema=IMAGES_SCHEMA), unfinished)
     return path
 
 

@@ -34,8 +34,8 @@ _TIMEOUTS_IN_ALL = 4  # an answer may take so many times `timeout_seconds` from 
 class LinkParams(Section):
     """How patient the network side is: the end of section `datasets.<name>.images`."""
 
-    timeout_seconds: float = Field(gt=0)
-    attempts: int = Field(ge=1)
+    timeout_seconds: float = Field(gt=0, le=3600)
+    attempts: int = Field(ge=1, le=100)
 
 
 def from_archive(path: Path) -> PictureSource:

@@ -35,7 +35,7 @@ class PreprocessParams(Section):
     maximum_unparsable_share: float = Field(ge=0, le=1)
     accept_truncated: bool
     minimum_rating: float | None
-    core: int = Field(ge=0)
+    core: int = Field(ge=0, le=10_000)
     split: Literal["random", "lattice", "temporal", "given"]
     split_seed: Seed
     text_fields: Annotated[list[TextField], Distinct]

@@ -46,6 +46,7 @@ from lmm4rec.distributed import (
     numbers_of_all,
     wait_for_all,
 )
+from lmm4rec.doors import asks_too_much
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import ItemBatches
 from lmm4rec.encoders.tuning.trainable import Trainable
@@ -106,7 +107,9 @@ def train_end_to_end(
             run.epoch()
             if is_main() and savepoint.save_if_due(run.state):
                 run.settle()
-    except torch.OutOfMemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not asks_too_much(error):
+            raise
         raise InputError(
             f"{device}: memory ran out with {micro_batch} items encoded at once; set "
             "LMM4REC_MICRO_BATCH to fewer, or LMM4REC_CHECKPOINTING=1"

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import Field
 
 from lmm4rec.errors import InputError
 from lmm4rec.local_files import LocalFiles
-from lmm4rec.params import Section
+from lmm4rec.params import Revision, Section
 
 SOURCE_FILE = "source.json"
 
@@ -63,7 +62,7 @@ class Source(Section, ABC):
     """Where a catalogue comes from."""
 
     kind: str
-    revision: int = Field(gt=0)  # of the code that fetches or generates it, and of its content
+    revision: Revision  # of the code that fetches or generates it, and of its content
 
     @abstractmethod
     def download(self, folder: Path, scratch: Path) -> None:
