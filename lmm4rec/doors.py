@@ -192,14 +192,14 @@ class fitting:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None and asks_too_much(error):
+        if error is not None and _asks_too_much(error):
             words = re.sub(r"^\[enforce fail.*?\] .*?\. (?=\w+: )", "", shortened(error, 300))
             raise InputError(
                 f"{self._what}: needs more memory than there is ({words}); {self._advice}"
             ) from None
 
 
-def asks_too_much(error: BaseException) -> bool:
+def _asks_too_much(error: BaseException) -> bool:
     """Whether a library says with it that there is not so much memory, here or on a device."""
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):

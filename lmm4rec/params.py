@@ -36,10 +36,8 @@ class Section(BaseModel):
     @classmethod
     def _can_be_meant(cls, value: Any) -> Any:
         """Weights, rates and norms far beyond what single precision can compute with."""
-        parts = value.values() if isinstance(value, dict) else value
-        for part in parts if isinstance(value, dict | list) else [value]:
-            if isinstance(part, float) and abs(part) > LARGEST:
-                raise ValueError(f"should be at most {LARGEST:.0f}, not {part}")
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise ValueError(f"should be at most {LARGEST:.0f}, not {value}")
         return value
 
 

@@ -123,7 +123,7 @@ def stage(function: Callable[..., None]) -> click.Command:
     While it runs nobody else makes its output, and it ends when the DVC that runs it does. Whether
     its outputs can be written is asked before it computes.
     """
-    options = getattr(function, "__click_params__", [])
+    options = reversed(getattr(function, "__click_params__", []))  # the last stands first there
     written = [option.name for option in options if option.type is output_path]
 
     @functools.wraps(function)
