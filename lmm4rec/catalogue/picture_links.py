@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 from lmm4rec.catalogue.downloads import TRANSIENT_STATUSES, TransientError, wished_pause
 from lmm4rec.catalogue.http_door import HttpDoor, Watch
 from lmm4rec.catalogue.picture_archive import open_archive
+from lmm4rec.doors import reading
 from lmm4rec.params import Section
 
 PictureSource = Callable[[str], bytes | None]
@@ -47,7 +48,9 @@ def from_archive(path: Path) -> PictureSource:
         name = link.rpartition("/")[2]
         if name not in names:
             return None
-        with lock:  # one file handle
+        # one file handle; the two errors are what zipfile says of flags that it does not know
+        also = (RuntimeError, NotImplementedError)
+        with lock, reading(path, "a zip of sound pictures", "run stage download again", also):
             return archive.read(name)
 
     return read

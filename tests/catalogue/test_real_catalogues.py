@@ -93,7 +93,7 @@ def test_musical_instruments_is_already_a_five_core(tmp_path: Path, monkeypatch:
 
 def test_digital_music_is_refused_unless_truncation_is_accepted() -> None:
     path = DATA / "amazon2014" / "reviews_Digital_Music_5.json.gz"
-    with pytest.raises(InputError, match="breaks off in the middle"):
+    with pytest.raises(InputError, match="breaks off before its end"):
         read_reviews(path, Reading(0.0, False))
     reading = Reading(0.0, True)
     reviews = read_reviews(path, reading)

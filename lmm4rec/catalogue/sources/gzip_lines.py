@@ -29,6 +29,8 @@ def gzip_lines(path: Path, reading: Reading) -> Iterator[bytes]:
     door = doors.reading(path, "a sound gzip file", "fetch it again with stage download")
     with door:
         stream = gzip.open(path, "rb")  # noqa: SIM115 - closed below
+    if path.stat().st_size == 0:  # to Python's reader it holds no lines
+        _accept_truncated(path, reading)
     with stream, tqdm(unit=" lines", desc=path.name, leave=False) as progress:
         while True:
             with door:
@@ -53,7 +55,7 @@ def gzip_lines(path: Path, reading: Reading) -> Iterator[bytes]:
 def _accept_truncated(path: Path, reading: Reading) -> None:
     if not reading.accept_truncated:
         raise InputError(
-            f"{path}: breaks off in the middle; fetch it again with stage download, or set "
+            f"{path}: breaks off before its end; fetch it again with stage download, or set "
             "accept_truncated: true to use the lines that are whole"
         )
     reading.counts["truncated_files"] += 1
