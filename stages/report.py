@@ -4,17 +4,17 @@ from pathlib import Path
 
 import click
 
-from stages.running.command import PARAMS, existing_folder, output_path, stage
+from stages.running.command import PARAMS, any_path, existing_folder, output_path, stage
 
 
 @stage
 @click.option("--dataset", required=True)
 @click.option("--metrics", required=True, type=existing_folder)
-@click.option("--about", required=True, type=output_path, help="of the corpus")
-@click.option("--efficiency", required=True, type=output_path, help="a folder that may be absent")
+@click.option("--about", required=True, type=any_path, help="of the corpus")
+@click.option("--efficiency", required=True, type=any_path, help="a folder that may be absent")
 @click.option("--output", required=True, type=output_path)
 def main(dataset: str, metrics: Path, about: Path, efficiency: Path, output: Path) -> None:
-    from lmm4rec.folders import read_json, whole_folder
+    from lmm4rec.folders import read_json, whole_folder, write_text
     from lmm4rec.report.catalogue import catalogue_table
     from lmm4rec.report.comparisons import compare
     from lmm4rec.report.efficiency import efficiency_table
@@ -38,9 +38,9 @@ def main(dataset: str, metrics: Path, about: Path, efficiency: Path, output: Pat
     with whole_folder(output) as folder:
         comparisons = compare(runs, metric)
         html = page(dataset, runs, comparisons, further)
-        (folder / "index.html").write_text(html, encoding="utf-8")
+        write_text(folder / "index.html", html)
         results = tables(runs, comparisons, further)
-        (folder / "results.md").write_text(results, encoding="utf-8")
+        write_text(folder / "results.md", results)
     click.echo(f"The report stands at {output / 'index.html'}.")
 
 
