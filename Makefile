@@ -17,7 +17,7 @@ test: install lint  ## lint, then every test but the slow ones
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 slow: install  ## the tests that take minutes each; .ci/run runs them too
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: install  ## ruff and mypy, strict on the library
 	$(BIN)/ruff check .

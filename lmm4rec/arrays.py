@@ -7,13 +7,14 @@ looked at wherever they enter or leave, in blocks of rows, without a copy.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmm4rec.doors import made_by, reading
 from lmm4rec.errors import InputError
+from lmm4rec.folders import whole_file
 
 _BLOCK_BYTES = 4 << 20  # fits into a processor's cache: blocks cost no memory traffic of their own
 _REAL_KINDS = "fiu"  # NumPy's letters: floating point, signed and unsigned integers
@@ -43,6 +44,24 @@ def read_array(path: Path, dimensions: int, stage: str) -> NDArray[Any]:
             f"{path}: has shape {array.shape}, not {dimensions} dimensions; {made_by(stage)}"
         )
     return array
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """`.npy`, whole or not at all. InputError: the disk does not take it."""
+    with whole_file(path) as unfinished, unfinished.open("wb") as stream:
+        # Not np.save: to a file of the system it writes by C's buffer, and what of that finds no
+        # room when the file is closed is lost without a word.
+        np.lib.format.write_array(_Bytes(stream), array, allow_pickle=False)
+
+
+class _Bytes:
+    """A stream of which NumPy knows no more than that it can be written to."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, part: bytes) -> int:
+        return self._stream.write(part)
 
 
 def row_not_finite(array: NDArray[Any]) -> int | None:

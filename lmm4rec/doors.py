@@ -1,14 +1,17 @@
-"""Where other people's bytes come in: what libraries raise over them becomes one sentence.
+"""Where other people's bytes come in and ours go out: what libraries raise becomes one sentence.
 
-Every library has its own errors for a file that is truncated, damaged or of another format. A door
-is the one place where a file meets a library; `reading` stands around that call and around nothing
-else. An error that comes out of a function of this project is no matter of the file: it passes
-through as it is, traceback and all.
+Every library has its own errors for a file that is truncated, damaged or of another format, for a
+disk that takes no more, and for numbers that ask for more memory than there is. A door is the one
+place where a file or a size meets a library; `reading`, `writing` and `fitting` stand around that
+call and around nothing else. An error that is no matter of file, disk or memory passes through as
+it is, traceback and all.
 """
 
 from __future__ import annotations
 
+import errno
 import pickle
+import re
 import struct
 import sys
 import tokenize
@@ -34,6 +37,35 @@ _LIBRARIES = {"pyarrow": "ArrowException", "safetensors": "SafetensorError"}
 TORCH_DAMAGE = (
     pickle.UnpicklingError, struct.error, RuntimeError, KeyError, IndexError, AttributeError,
     AssertionError,
+)  # fmt: skip
+
+_TWO_IN_ONE_PLACE = "move it away"
+# What the system says of a disk or a folder that does not take a file, and what a person can do.
+_UNWRITABLE = {
+    errno.ENOSPC: ("the disk is full", "make room there"),
+    errno.EDQUOT: ("the quota of this disk is used up", "make room there"),
+    errno.EFBIG: ("larger than a file may be there", "raise `ulimit -f`, or use another disk"),
+    errno.EROFS: ("the disk is read-only", "make it writable"),
+    errno.EACCES: ("writing there is not permitted", "make it and its folder writable"),
+    errno.EPERM: ("writing there is not permitted", "make it and its folder writable"),
+    errno.EBUSY: ("a disk is mounted there", "mount it a folder higher"),
+    errno.EEXIST: ("a file stands where a folder is to be", _TWO_IN_ONE_PLACE),
+    errno.ENOTDIR: ("a file stands where one of its folders is to be", _TWO_IN_ONE_PLACE),
+    errno.EISDIR: ("a folder stands where a file is to be", _TWO_IN_ONE_PLACE),
+    errno.ENOTEMPTY: ("others write into that folder", "let them end"),
+    errno.ENOENT: ("its folder was removed meanwhile", "leave it there"),
+    errno.ENAMETOOLONG: ("the name is too long for this disk", "shorten the names in params.yaml"),
+    errno.EIO: ("the disk fails", "use another one"),
+    errno.ESTALE: ("the network's disk is gone", "mount it again"),
+}
+# These four are about disks, whatever was called.
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# safetensors says it in words; torch, where it says anything, too.
+_NUMBER_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+_TORCH_CANNOT_WRITE = ("inline_container.cc", "iostream error", "Parent directory")
+_TOO_MUCH = (
+    "not enough memory", "can't allocate memory", "Storage size calculation overflowed",
+    "array is too big", "Maximum allowed dimension exceeded",
 )  # fmt: skip
 
 
@@ -91,11 +123,96 @@ class reading:
         return None
 
 
-def shortened(error: BaseException) -> str:
+def unwritable(error: BaseException, path: Path) -> InputError | None:
+    """The sentence for an error of writing `path`; None where it says nothing of a disk."""
+    number = error.errno if isinstance(error, OSError) else _number_in_words(error)
+    if number is not None and number not in _UNWRITABLE:
+        return None
+    if number is None and not _is_torch_that_cannot_write(error):
+        return None
+    what, advice = _UNWRITABLE.get(number or 0, ("cannot be written", "make room there"))
+    return InputError(f"{finished_name(path)}: {what}; {advice} and run this again")
+
+
+def finished_name(path: Path) -> Path:
+    """What a file will be called: while they are written, it or a folder of it are `.x.unfinished`.
+
+    >>> finished_name(Path("data/.demo.unfinished/items.npy"))
+    PosixPath('data/demo/items.npy')
+    """
+    return Path(*(re.sub(r"^\.(.+)\.unfinished$", r"\1", part) for part in path.parts))
+
+
+def _number_in_words(error: BaseException) -> int | None:
+    found = _NUMBER_IN_WORDS.search(str(error))
+    return int(found[1]) if found and "I/O error" in str(error) else None
+
+
+def _is_torch_that_cannot_write(error: BaseException) -> bool:
+    """Of a full disk torch says no more than that a position is not as it was."""
+    words = str(error)
+    return isinstance(error, RuntimeError) and any(part in words for part in _TORCH_CANNOT_WRITE)
+
+
+class writing:
+    """Stands around what writes, makes or moves `path`: what the disk says becomes `InputError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        told = unwritable(error, self._path) if error is not None else None
+        if told is not None:
+            raise told from None
+
+
+class fitting:
+    """Stands around what makes arrays as large as `what` says: too large becomes `InputError`.
+
+    `what` is a section or a parameter, `advice` what to lower.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        self._what, self._advice = what, advice
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and _asks_too_much(error):
+            words = re.sub(r"^\[enforce fail.*?\] .*?\. (?=\w+: )", "", shortened(error, 300))
+            raise InputError(
+                f"{self._what}: needs more memory than there is ({words}); {self._advice}"
+            ) from None
+
+
+def _asks_too_much(error: BaseException) -> bool:
+    """Whether a library says with it that there is not so much memory, here or on a device."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError | ValueError) and any(part in words for part in _TOO_MUCH)
+
+
+def shortened(error: BaseException, longest: int = _LONGEST_REASON) -> str:
     """What an error says, on one line that is not too long; its kind where it says nothing."""
     words = " ".join(str(error).split())
-    if len(words) > _LONGEST_REASON:
-        words = words[:_LONGEST_REASON] + "…"
+    if len(words) > longest:
+        words = words[:longest] + "…"
     return words or type(error).__name__
 
 

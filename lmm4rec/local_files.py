@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from lmm4rec.doors import writing
 from lmm4rec.errors import InputError
 from lmm4rec.folders import read_json, visible_files, write_json
 from lmm4rec.params import Section, check_section
@@ -84,7 +85,6 @@ class LocalRecord:
                 if now[name] != state:
                     path = Path(root, name)
                     raise InputError(f"{path}: changed while it was read; run this again")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"revision": revision, "read": before}
         write_json(self.path, content | ({"taken_for": taken_for} if taken_for else {}))
 
@@ -167,10 +167,11 @@ class LocalRecord:
         if found == known:
             return
         memory = self._memory_of(path)
-        memory.parent.mkdir(parents=True, exist_ok=True)
         unfinished = memory.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(found), encoding="utf-8")
-        unfinished.replace(memory)
+        with writing(memory):
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(json.dumps(found), encoding="utf-8")
+            unfinished.replace(memory)
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path | os.DirEntry[str]]]:

@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 from lmm4rec.doors import reading
 from lmm4rec.errors import InputError, did_you_mean
 
+LARGEST = 1e9  # that a fraction can be
 _DEEPEST = 100  # lists within lists
 _MEND = "mend the line it names, and quote values that hold a colon"
 
@@ -31,6 +32,14 @@ class Section(BaseModel):
     """A part of params.yaml: complete (no hidden defaults), typed, frozen, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_meant(cls, value: Any) -> Any:
+        """Weights, rates and norms far beyond what single precision can compute with."""
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise ValueError(f"should be at most {LARGEST:.0f}, not {value}")
+        return value
 
 
 def _without_repetition(values: list[Any]) -> list[Any]:
@@ -44,12 +53,15 @@ Distinct = AfterValidator(_without_repetition)  # of a list
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator in use can begin from
 Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
-Revision = Annotated[int, Field(gt=0)]
+Revision = Annotated[int, Field(gt=0, le=1_000_000)]
 # Bounds that no sensible value reaches: beyond them memory ends before the first step.
 Dimensions = Annotated[int, Field(gt=0, le=65_536)]
 Layers = Annotated[int, Field(ge=0, le=100)]
 Neighbours = Annotated[int, Field(gt=0, le=10_000)]
 Cutoff = Annotated[int, Field(gt=0, le=10_000)]
+Epochs = Annotated[int, Field(gt=0, le=1_000_000)]  # or how many of them to wait
+BatchSize = Annotated[int, Field(gt=0, le=1_000_000)]
+Steps = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 AnySection = TypeVar("AnySection", bound=BaseModel)
 

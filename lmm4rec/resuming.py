@@ -14,6 +14,7 @@ import torch
 
 from lmm4rec.doors import TORCH_DAMAGE, reading
 from lmm4rec.errors import InputError
+from lmm4rec.folders import whole_file
 
 _ADVICE = "delete its folder and run the stage again; if that ends so too, lower the learning_rate"
 SECONDS_BETWEEN = 30.0  # of training that a kill may cost; saving more often would cost more
@@ -78,9 +79,9 @@ class BestWeights:
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    """Whole or not at all. InputError: the disk does not take it."""
+    with whole_file(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any]:

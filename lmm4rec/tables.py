@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 
 from lmm4rec.doors import made_by, reading
 from lmm4rec.errors import InputError
+from lmm4rec.folders import whole_file
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 1 << 20) -> None:
-    """Write Parquet (zstd). Bytes depend on the table and on pyarrow's version alone."""
-    pq.write_table(table, path, compression="zstd", row_group_size=row_group_rows)
+    """Write Parquet (zstd), whole or not at all; bytes depend on table and pyarrow alone."""
+    with whole_file(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd", row_group_size=row_group_rows)
 
 
 def read_table(path: Path, columns: Sequence[str] | None, stage: str) -> pa.Table:

@@ -16,6 +16,7 @@ def main(dataset: str, output: Path, record: Path) -> None:
 
     from lmm4rec.catalogue.sources import read_source
     from lmm4rec.catalogue.sources.base import SOURCE_FILE
+    from lmm4rec.doors import fitting
     from lmm4rec.errors import said_of
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
     from lmm4rec.local_files import LocalRecord
@@ -29,7 +30,8 @@ def main(dataset: str, output: Path, record: Path) -> None:
         said_of(f"datasets.{dataset}"),
         whole_folder(output) as folder,
     ):
-        source.download(folder, scratch, SALT)
+        with fitting(f"params.yaml: datasets.{dataset}.source", "lower its sizes"):
+            source.download(folder, scratch, SALT)
         now = source.taken_for(folder, dict(taken_for))
         taken_for.clear()
         taken_for.update(now)

@@ -28,7 +28,6 @@ def main(encoder: str, weights: Path, output: Path, measured: Path, device: str)
     found = efficiency(model, config.precision, tuning.tune, choose_device(device))
     for path in (measured, output):
         kept = {key: value for key, value in found.items() if (key in COUNTED) == (path == output)}
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"encoder": encoder, **kept})
 
 

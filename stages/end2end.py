@@ -8,20 +8,28 @@ from pathlib import Path
 import click
 
 from stages.running.code import code_fingerprint
-from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, output_path, stage
+from stages.running.command import (
+    MOST_AT_ONCE,
+    PARAMS,
+    SCRATCH,
+    SEED,
+    encoder_on_a_catalogue,
+    output_path,
+    stage,
+)
 
 
 @stage
 @encoder_on_a_catalogue
 @click.option("--recommender", required=True, help="a name under `recommenders` in params.yaml")
-@click.option("--seed", required=True, type=int)
+@click.option("--seed", required=True, type=SEED)
 @click.option("--vectors", required=True, type=output_path, help="of users and items")
 @click.option("--curve", required=True, type=output_path, help="CSV with a row per epoch")
 @click.option(
     "--micro-batch",
     default=1024,
     envvar="LMM4REC_MICRO_BATCH",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_AT_ONCE),
     help="items encoded at once; lower it if memory runs out",
 )
 @click.option(

@@ -14,6 +14,7 @@ from stages.running.command import PARAMS, existing_folder, output_path, stage
 @click.option("--metrics", required=True, type=output_path, help="the means, as JSON")
 @click.option("--device", default="cpu", envvar="LMM4REC_FAISS_DEVICE", help="cpu or cuda")
 def main(corpus: Path, vectors: Path, output: Path, metrics: Path, device: str) -> None:
+    from lmm4rec.doors import fitting
     from lmm4rec.evaluation.evaluation import EvaluationConfig, evaluate, protocol
     from lmm4rec.evaluation.user_metrics import write_user_metrics
     from lmm4rec.folders import read_json, whole_folder, write_json
@@ -22,12 +23,12 @@ def main(corpus: Path, vectors: Path, output: Path, metrics: Path, device: str) 
     from lmm4rec.training.vectors import read_vectors
 
     config = read_section(PARAMS, "evaluation", EvaluationConfig)
-    results = evaluate(corpus, read_vectors(vectors), config, device)
+    with fitting("params.yaml: evaluation.cutoffs", "lower them, or use a machine with more"):
+        results = evaluate(corpus, read_vectors(vectors), config, device)
     with whole_folder(output) as folder:
         for name, result in results.items():
             write_table(result.lists_table(), folder / f"{name}_lists.parquet")
             write_table(result.users_table(), folder / f"{name}_users.parquet")
-    metrics.parent.mkdir(parents=True, exist_ok=True)
     write_user_metrics(metrics.with_suffix(".users.parquet"), results["test"])
     write_json(
         metrics,

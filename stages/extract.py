@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, stage
+from stages.running.command import MOST_AT_ONCE, PARAMS, SCRATCH, encoder_on_a_catalogue, stage
 
 
 @stage
@@ -13,7 +13,7 @@ from stages.running.command import PARAMS, SCRATCH, encoder_on_a_catalogue, stag
     "--batch-size",
     default=128,
     envvar="LMM4REC_EXTRACT_BATCH_SIZE",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_AT_ONCE),
     help="items encoded at once; lower it if memory runs out",
 )
 def main(
@@ -32,6 +32,7 @@ def main(
     from lmm4rec.catalogue.pictures.images import IMAGES, MORE_IMAGES
     from lmm4rec.devices import choose_device
     from lmm4rec.distributed import is_main, joined
+    from lmm4rec.doors import fitting
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.files.checkpoints import WEIGHTS_FILE
     from lmm4rec.features.extraction import ExtractConfig, Pace, describe, extract
@@ -55,7 +56,8 @@ def main(
     scratch = scratch_folder(SCRATCH, "extract", *shaped_by)
     with joined(choose_device(device)) as own_device:
         pace = Pace(batch_size, workers, own_device)
-        extract(model, catalogue, config, pace, scratch, output, about)
+        with fitting("--batch-size (LMM4REC_EXTRACT_BATCH_SIZE)", "lower it"):
+            extract(model, catalogue, config, pace, scratch, output, about)
         if is_main():
             shutil.rmtree(scratch)
 

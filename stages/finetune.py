@@ -26,6 +26,7 @@ def main(
 
     from lmm4rec.devices import choose_device
     from lmm4rec.distributed import is_main, joined
+    from lmm4rec.doors import fitting
     from lmm4rec.encoders import load_encoder
     from lmm4rec.encoders.tuning.tuning import TuningConfig, tune_encoder
     from lmm4rec.encoders.tuning.tuning_curve import before_and_after, write_curve
@@ -41,12 +42,12 @@ def main(
     shaped_by = (config.model_dump(mode="json"), revision, [fingerprint(file) for file in files])
     scratch = scratch_folder(SCRATCH, "finetune", *shaped_by, device)
     with joined(choose_device(device)) as own_device:
-        rows = tune_encoder(model, source, config, scratch, own_device, workers)
+        with fitting(f"params.yaml: encoders.{encoder}.finetune", "lower its batch_size"):
+            rows = tune_encoder(model, source, config, scratch, own_device, workers)
         if is_main():
             with whole_folder(output) as folder:
                 model.save(folder)
             write_curve(curve, rows)
-            metrics.parent.mkdir(parents=True, exist_ok=True)
             write_json(metrics, before_and_after(rows))
             shutil.rmtree(scratch)
 

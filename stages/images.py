@@ -13,7 +13,12 @@ from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path
 @click.option("--raw", required=True, type=existing_folder)
 @click.option("--corpus", required=True, type=existing_folder)
 @click.option("--output", required=True, type=output_path)
-@click.option("--connections-per-host", default=8, envvar="LMM4REC_CONNECTIONS_PER_HOST")
+@click.option(
+    "--connections-per-host",
+    default=8,
+    envvar="LMM4REC_CONNECTIONS_PER_HOST",
+    type=click.IntRange(min=1, max=1024),
+)
 def main(dataset: str, raw: Path, corpus: Path, output: Path, connections_per_host: int) -> None:
     import logging
     import shutil

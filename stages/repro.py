@@ -33,7 +33,7 @@ FEATURES, RECORDS = Path("data/features"), Path("data/sources")
 @stage
 @click.argument("targets", nargs=-1)
 @click.option(
-    "--jobs", default=None, type=click.IntRange(min=1), help="stages at once [2, or GPUs]"
+    "--jobs", default=None, type=click.IntRange(min=1, max=1024), help="stages at once [2, or GPUs]"
 )
 @click.option("--devices", default="", help="GPUs to deal out, one a job: 0,1,2,3")
 @click.option("--keep-going", is_flag=True, help="after a failure run what does not depend on it")

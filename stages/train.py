@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from stages.running.code import code_fingerprint
-from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path, stage
+from stages.running.command import PARAMS, SCRATCH, SEED, existing_folder, output_path, stage
+
+MEMORY_ADVICE = "lower its sizes or training.batch_size, or use a machine with more"
 
 
 @stage
@@ -15,7 +17,7 @@ from stages.running.command import PARAMS, SCRATCH, existing_folder, output_path
 @click.option(
     "--features", type=existing_folder, help="left out for recommenders that use ids only"
 )
-@click.option("--seed", required=True, type=int)
+@click.option("--seed", required=True, type=SEED)
 @click.option("--output", required=True, type=output_path)
 @click.option("--device", default="auto", envvar="LMM4REC_DEVICE", help="auto, cpu or cuda")
 def main(
@@ -27,6 +29,7 @@ def main(
 
     from lmm4rec.catalogue.corpus import ITEM_IDS, read_training_view
     from lmm4rec.devices import choose_device
+    from lmm4rec.doors import fitting
     from lmm4rec.features.features import read_features
     from lmm4rec.features.rules import FeatureRules
     from lmm4rec.folders import fingerprint, scratch_folder, whole_folder
@@ -47,7 +50,9 @@ def main(
         content = read_features(features, view.item_ids, rules)
 
     torch.manual_seed(seed)
-    model = model_class(view, content, config)
+    memory = fitting(f"params.yaml: recommenders.{recommender}", MEMORY_ADVICE)
+    with memory:
+        model = model_class(view, content, config)
     if isinstance(model, Recommender):
         inputs = [
             corpus / "interactions.parquet",
@@ -59,15 +64,18 @@ def main(
         scratch = scratch_folder(
             SCRATCH, "train", *shaped_by, code, [fingerprint(path) for path in inputs]
         )
-        vectors, history = train(
-            model, view, protocol, seed, choose_device(device), Savepoint(scratch)
-        )
+        with memory:
+            vectors, history = train(
+                model, view, protocol, seed, choose_device(device), Savepoint(scratch)
+            )
         with whole_folder(output) as folder:
             write_vectors(folder, vectors, asdict(history))
         shutil.rmtree(scratch)
     else:
+        with memory:
+            scores = score(model, view)
         with whole_folder(output) as folder:
-            write_vectors(folder, score(model, view), {})
+            write_vectors(folder, scores, {})
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def main(encoder: str, output: Path, record: Path, device: str, workers: int) ->
 
     from lmm4rec.catalogue.sources.demo_world import captioned_pictures, other_captions
     from lmm4rec.devices import choose_device
+    from lmm4rec.doors import fitting
     from lmm4rec.encoders.files.received_files import SOURCES_FILE, ReceivedFiles
     from lmm4rec.encoders.files.weights import Workshop, read_weights
     from lmm4rec.folders import scratch_folder, whole_folder, write_json
@@ -38,7 +39,8 @@ def main(encoder: str, output: Path, record: Path, device: str, workers: int) ->
     corpus = (partial(captioned_pictures, processes=workers + 1), other_captions)
     workshop = Workshop(scratch, choose_device(device), workers, *corpus, received)
     local = LocalRecord(f"encoders.{encoder}.weights", record, SCRATCH)
-    with local.kept(weights.revision, weights.local_files()):
+    memory = fitting(f"params.yaml: encoders.{encoder}.weights", "lower its sizes")
+    with local.kept(weights.revision, weights.local_files()), memory:
         made = weights.make(workshop)
     with whole_folder(output) as folder:
         made.save(folder)

@@ -52,6 +52,7 @@ def test_scientific_notation_is_a_number(tmp_path: Path) -> None:
             r"\.learnign_rate .*did you mean 'learning_rate'",
         ),
         ("depth: 2", "depth: 2, widht: 3", r"section\.inner\.widht is not a parameter"),
+        ("depth: 2", "depht: 2", r"section\.inner\.depht .*did you mean 'depth'"),
         ("epochs: 5, ", "", r"section\.epochs is missing"),
         ("epochs: 5", "epochs: five", r"section\.epochs should be a valid integer.*'five'"),
         ("epochs: 5", "epochs: true", r"section\.epochs should be a valid integer"),

@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from lmm4rec.catalogue.http_door import HttpDoor, Watch
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
+from lmm4rec.doors import writing
 from lmm4rec.errors import InputError
 from lmm4rec.params import Section, Sha256, Text
 
@@ -66,7 +67,8 @@ def fetch(
     `InputError`. Pauses double from `pause_seconds` unless the server asks for another.
     """
     _refuse_other_schemes(url)
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    with writing(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
     if destination.exists() and sha256 in (None, file_sha256(destination)):
         return file_sha256(destination)  # an earlier run got this far
     part = destination.with_name(destination.name + ".part")
@@ -239,7 +241,8 @@ def _write(response: requests.Response, watch: Watch, part: Path, have: int) -> 
     )
     with progress, part.open("ab" if have else "wb") as stream:
         while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
-            stream.write(chunk)
+            with writing(part):
+                stream.write(chunk)
             progress.update(len(chunk))
             watch.renew()
     if watch.is_over:

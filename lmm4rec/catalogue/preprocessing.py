@@ -41,7 +41,7 @@ class PreprocessParams(Section):
     minimum_described_share: Share
     minimum_pictured_share: Share
     minimum_rating: float | None
-    core: int = Field(ge=0)
+    core: int = Field(ge=0, le=10_000)
     split: Literal["random", "lattice", "temporal", "given"]
     split_seed: Seed
     text_fields: Annotated[list[TextField], Distinct]

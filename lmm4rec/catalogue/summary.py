@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmm4rec.catalogue.raw.describing import labelled
-
+_LABEL_WIDTH = 14
 # What rows are dropped for, by the name under which it is counted.
 _DROPPED = {
     "unparsable_lines": "cannot be read",
@@ -31,9 +30,8 @@ _TOLD = {
 }
 
 
-def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
-    """A table of what preprocessing made of it, and what to look at."""
-    density = 100 * (1 - about["sparsity"])
+def facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(label, words) of a corpus's about.json, what ought to be looked at last."""
     splits = ", ".join(f"{part} {n:,}" for part, n in about["interactions_by_split"].items())
     dropped = [
         f"{about['cleaning'][count]:,} {words}"
@@ -41,21 +39,22 @@ def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
         if about["cleaning"].get(count)
     ]
     rows = about["cleaning"].get("interaction_rows", about["cleaning"]["raw_interactions"])
-    lines = [
-        f"{name}:",
-        labelled("users", f"{about['users']:,}"),
-        labelled("items", f"{about['items']:,}{_new(about['new_arrivals'])}"),
-        labelled("interactions", f"{about['interactions']:,} of {rows:,} rows ({splits})"),
-        labelled("density", f"{density:.4g} %"),
-        labelled("dropped", "; ".join(dropped) or "nothing"),
-        labelled("described", _share(about["items_described"], about["items"])),
-        labelled(
-            "with picture",
-            f"{_share(about['items_with_picture_named'], about['items'])}, "
-            f"{about['pictures_named']:,} pictures in all",
-        ),
+    pictured = _share(about["items_with_picture_named"], about["items"])
+    return [
+        ("users", f"{about['users']:,}"),
+        ("items", f"{about['items']:,}{_new(about['new_arrivals'])}"),
+        ("interactions", f"{about['interactions']:,} of {rows:,} rows ({splits})"),
+        ("density", f"{100 * (1 - about['sparsity']):.4g} %"),
+        ("dropped", "; ".join(dropped) or "nothing"),
+        ("described", _share(about["items_described"], about["items"])),
+        ("with picture", f"{pictured}, pictures: {about['pictures_named']:,}"),
+        *(("look", warning) for warning in warnings(about)),
     ]
-    return lines + [labelled("look", warning) for warning in warnings(about)]
+
+
+def corpus_lines(about: Mapping[str, Any], name: str) -> list[str]:
+    """The same for a terminal."""
+    return [f"{name}:", *(labelled(label, words) for label, words in facts(about))]
 
 
 def warnings(about: Mapping[str, Any]) -> list[str]:
@@ -77,3 +76,8 @@ def _new(count: int) -> str:
 
 def _share(count: int, of: int) -> str:
     return f"{count:,} of {of:,} items ({100 * count / of:.1f} %)"
+
+
+def labelled(label: str, words: str) -> str:
+    """A line of a table of labels and words."""
+    return f"  {label:<{_LABEL_WIDTH}}{words}"

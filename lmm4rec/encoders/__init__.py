@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmm4rec.doors import fitting, made_by
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json
 
@@ -41,4 +42,5 @@ def load_encoder(folder: Path) -> Encoder:
     content = read_json(config)
     if not isinstance(content, dict) or not isinstance(content.get("family"), str):
         raise InputError(f"{config}: names no family of encoders; run stage weights again")
-    return encoder_class(content["family"], str(config)).load(folder)
+    with fitting(str(config), made_by("weights")):
+        return encoder_class(content["family"], str(config)).load(folder)

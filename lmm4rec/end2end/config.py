@@ -9,16 +9,17 @@ from pydantic import Field
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.tuning.trainable import Tune
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section
+from lmm4rec.params import Revision, Section, Steps
 from lmm4rec.training.training import TrainingConfig
 
 
 class EndToEndConfig(TrainingConfig):
     """The protocol: params.yaml's `end2end` section. The recommender keeps its own section."""
 
-    revision: int = Field(gt=0)
-    freeze_epochs: int = Field(ge=0)  # in which the recommender is trained alone
-    refresh_steps: int | None = Field(gt=0)  # between refreshes of the bank beside every epoch's
+    revision: Revision
+    freeze_epochs: int = Field(ge=0, le=1_000_000)  # in which the recommender is trained alone
+    # between refreshes of the bank beside every epoch's
+    refresh_steps: int | None = Field(gt=0, le=1_000_000_000)
     alignment_weight: float = Field(ge=0)  # of the encoder's own alignment loss
 
 
@@ -27,7 +28,7 @@ class EncoderTrainingConfig(Section):
 
     learning_rate: float = Field(gt=0)  # AdamW's, after the warm-up
     weight_decay: float = Field(ge=0)  # AdamW's, on matrices alone
-    warmup_steps: int = Field(ge=0)  # with a rising learning rate, from the first step it trains in
+    warmup_steps: Steps  # with a rising learning rate, from the first step it trains in
     layer_decay: float = Field(gt=0, le=1)  # learning rate of a block over that of the next
     gradient_norm: float = Field(gt=0)  # of the encoder's gradient; a longer one is cut to it
     precision: Literal["float32", "bfloat16"]  # of the encoder's matrix products

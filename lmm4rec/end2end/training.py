@@ -46,6 +46,7 @@ from lmm4rec.distributed import (
     numbers_of_all,
     wait_for_all,
 )
+from lmm4rec.doors import fitting
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.item_batches import ItemBatches
 from lmm4rec.encoders.tuning.trainable import Trainable
@@ -98,7 +99,8 @@ def train_end_to_end(
     `scratch` belongs to these inputs alone: a killed run goes on from the last epoch saved there,
     to the very same result. Raises InputError when something ceases to be finite, or memory ends.
     """
-    try:
+    advice = "set LMM4REC_MICRO_BATCH to fewer, or LMM4REC_CHECKPOINTING=1"
+    with fitting(f"{micro_batch} items encoded at once", advice):
         run = _Run(encoder.to(device).eval(), task, micro_batch, scratch, device)
         savepoint = Savepoint(scratch)
         run.resume(savepoint)
@@ -106,11 +108,6 @@ def train_end_to_end(
             run.epoch()
             if is_main() and savepoint.save_if_due(run.state):
                 run.settle()
-    except torch.OutOfMemoryError:
-        raise InputError(
-            f"{device}: memory ran out with {micro_batch} items encoded at once; set "
-            "LMM4REC_MICRO_BATCH to fewer, or LMM4REC_CHECKPOINTING=1"
-        ) from None
     log_best(run.history, task.config)
     return run.finish(), run.history, run.curve
 

@@ -36,7 +36,7 @@ from lmm4rec.features.features import (
 )
 from lmm4rec.features.items import Catalogue
 from lmm4rec.features.mean_directions import MeanDirections
-from lmm4rec.folders import whole_folder
+from lmm4rec.folders import whole_file, whole_folder
 from lmm4rec.params import Section
 
 log = logging.getLogger(__name__)
@@ -233,9 +233,8 @@ def _fill(shard: Shard, first: int, vectors: Embeddings) -> None:
 
 
 def _save(shard: Shard, path: Path) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    save_file(shard, unfinished)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        save_file(shard, unfinished)
 
 
 def _load(path: Path) -> Shard:

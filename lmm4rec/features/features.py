@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lmm4rec.arrays import read_array, row_not_finite
+from lmm4rec.arrays import read_array, row_not_finite, write_array
 from lmm4rec.errors import InputError
 from lmm4rec.features.rules import (
     ALL_ITEMS,
@@ -75,7 +75,7 @@ def write_features(folder: Path, features: Features, about: dict[str, object]) -
     columns["has_text"] = _flags(features, "text")
     write_table(pa.table(columns), folder / "items.parquet")
     for modality, matrix in features.matrices.items():
-        np.save(folder / f"{modality}.npy", np.ascontiguousarray(matrix, dtype=np.float32))
+        write_array(folder / f"{modality}.npy", np.ascontiguousarray(matrix, dtype=np.float32))
     counts = {f"items_with_{name}": int(flags.sum()) for name, flags in features.present.items()}
     write_json(folder / "about.json", {**about, "items": len(features.item_ids), **counts})
 

@@ -43,7 +43,7 @@ from lmm4rec.features.features import Features
 from lmm4rec.graphs.bipartite import edge_dropout, node_dropout
 from lmm4rec.graphs.sparse import SparseMatrix
 from lmm4rec.graphs.user_item import normalised_interactions
-from lmm4rec.params import Dimensions, Layers
+from lmm4rec.params import LARGEST, Dimensions, Layers
 from lmm4rec.recommenders.shared.base import Losses, Recommender, TrainedConfig
 from lmm4rec.recommenders.shared.batches import DistinctItems, distinct_items
 from lmm4rec.recommenders.shared.branches import SharedUserBranches
@@ -56,7 +56,7 @@ class MMGCLConfig(ContentConfig, TrainedConfig):
     layers: Layers  # of the graph convolution
     dropout: float = Field(ge=0, lt=1)  # rho: share of edges, and of nodes, that a view lacks
     mask_weights: dict[
-        Modality, Annotated[float, Field(ge=0)]
+        Modality, Annotated[float, Field(ge=0, le=LARGEST)]
     ]  # chance of each modality to be drawn, up to a factor
     temperature: float = Field(gt=0)  # tau, of the contrast
     contrast_weight: float = Field(ge=0)  # alpha, of the contrast

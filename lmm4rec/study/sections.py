@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm4rec.errors import InputError, did_you_mean
+from lmm4rec.folders import write_text
 from lmm4rec.params import Revision, Section, check_section, find, read_params
 from lmm4rec.study.models import checked
 from lmm4rec.study.run import Run
@@ -46,8 +47,7 @@ def check_sections(run: Run, path: Path, scratch: Path) -> None:
     if sound.exists() and sound.read_text(encoding="utf-8") == key:
         return
     _check(run, path)
-    scratch.mkdir(parents=True, exist_ok=True)
-    sound.write_text(key, encoding="utf-8")
+    write_text(sound, key)
 
 
 def reached(run: Run) -> Iterator[str]:

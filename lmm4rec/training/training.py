@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,7 +24,7 @@ from lmm4rec.adam import Adam
 from lmm4rec.catalogue.corpus import TrainingView
 from lmm4rec.devices import use_one_thread_if_small
 from lmm4rec.errors import InputError
-from lmm4rec.params import Cutoff, Section
+from lmm4rec.params import BatchSize, Cutoff, Epochs, Section
 from lmm4rec.recommenders.shared.base import NeighbourhoodModel, Recommender, TrainedConfig
 from lmm4rec.resuming import Savepoint, random_state, set_random_state
 from lmm4rec.training.model_selection import History, Validator
@@ -40,10 +39,10 @@ log = logging.getLogger(__name__)
 class TrainingConfig(Section):
     """The protocol: params.yaml's `training` section."""
 
-    batch_size: int = Field(gt=0)  # triples a step
-    maximum_epochs: int = Field(gt=0)
-    patience: int = Field(gt=0)  # validations in a row without a better one, then stop
-    validate_every: int = Field(gt=0)  # epochs
+    batch_size: BatchSize  # triples a step
+    maximum_epochs: Epochs
+    patience: Epochs  # validations in a row without a better one, then stop
+    validate_every: Epochs  # epochs
     validation_cutoff: Cutoff  # k of the Recall@k that chooses the epoch
 
 

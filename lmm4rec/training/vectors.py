@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lmm4rec.arrays import read_array, row_not_finite
+from lmm4rec.arrays import read_array, row_not_finite, write_array
 from lmm4rec.doors import made_by, reading
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
@@ -56,12 +56,12 @@ def write_vectors(folder: Path, vectors: Vectors | SparseScores, history: Any) -
     write_table(pa.table({"user_id": vectors.user_ids}), folder / "users.parquet")
     write_table(pa.table({"item_id": vectors.item_ids}), folder / "items.parquet")
     if isinstance(vectors, Vectors):
-        np.save(folder / "users.npy", vectors.users)
-        np.save(folder / "items.npy", vectors.items)
+        write_array(folder / "users.npy", vectors.users)
+        write_array(folder / "items.npy", vectors.items)
     else:
-        np.save(folder / "scores_indptr.npy", vectors.scores.indptr.astype(np.int64))
-        np.save(folder / "scores_indices.npy", vectors.scores.indices.astype(np.int32))
-        np.save(folder / "scores_values.npy", vectors.scores.data.astype(np.float32))
+        write_array(folder / "scores_indptr.npy", vectors.scores.indptr.astype(np.int64))
+        write_array(folder / "scores_indices.npy", vectors.scores.indices.astype(np.int32))
+        write_array(folder / "scores_values.npy", vectors.scores.data.astype(np.float32))
     write_json(folder / "history.json", history)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from lmm4rec.errors import InputError
+from lmm4rec.folders import disk_sentence, refuse_unwritable
 from stages.running.holding import Held, hold_patiently
 from stages.running.parents import end_with_dvc
 
@@ -26,6 +26,10 @@ SALT = Path("data/salt")  # by which personal data are hashed; of this clone alo
 # Options that several stages share. Paths come from dvc.yaml and nowhere else.
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 output_path = click.Path(path_type=Path)
+SEED = click.IntRange(min=0, max=2**32 - 1)
+# Bounds that no sensible value reaches, as in lmm4rec.params.
+MOST_AT_ONCE, MOST_PROCESSES = 1_000_000, 1024  # items; processes
+any_path = click.Path(path_type=Path)  # that is read, and may be absent
 
 
 def available_cores() -> int:
@@ -45,7 +49,7 @@ workers_option = click.option(
     "--workers",
     default=max(1, min(16, available_cores() - 1)),
     envvar="LMM4REC_WORKERS",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST_PROCESSES),
     help="processes that decode pictures; 0: none beside this one",
 )
 
@@ -71,7 +75,7 @@ def encoder_on_a_catalogue(function: Callable[..., None]) -> Callable[..., None]
             "--processes",
             default=1,
             envvar="LMM4REC_PROCESSES",
-            type=click.IntRange(min=1),
+            type=click.IntRange(min=1, max=MOST_PROCESSES),
             help="that share the work, a GPU each; torchrun starts them",
         ),
     )
@@ -117,8 +121,11 @@ def _held(output: Path) -> Iterator[None]:
 def stage(function: Callable[..., None]) -> click.Command:
     """Turn a function with click options into a stage: `InputError` becomes exit code 1.
 
-    While it runs nobody else makes its output, and it ends when the DVC that runs it does.
+    While it runs nobody else makes its output, and it ends when the DVC that runs it does. Whether
+    its outputs can be written is asked before it computes.
     """
+    options = reversed(getattr(function, "__click_params__", []))  # the last stands first there
+    written = [option.name for option in options if option.type is output_path]
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -126,6 +133,8 @@ def stage(function: Callable[..., None]) -> click.Command:
         logging.getLogger("faiss").setLevel(logging.WARNING)  # how it loads itself is no news
         end_with_dvc()
         try:
+            for name in written:
+                refuse_unwritable(kwargs[name])
             # Processes that torchrun started work for the one that holds the output.
             alone = "output" in kwargs and "TORCHELASTIC_RUN_ID" not in os.environ
             with _held(kwargs["output"]) if alone else nullcontext():
@@ -134,9 +143,10 @@ def stage(function: Callable[..., None]) -> click.Command:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            told = disk_sentence(error, Path("data"))
+            if told is None:
                 raise
-            click.echo(f"Error: {error.filename or 'data'}: the disk is full; make room", err=True)
+            click.echo(f"Error: {told}", err=True)
             sys.exit(1)
 
     return click.command()(run)

@@ -31,8 +31,8 @@ datasets:
        popularity_weight: 0.5, missing_share: 0.05}
     preprocess: &preprocess
       {maximum_unparsable_share: 0.01, accept_truncated: false, minimum_described_share: 0.5,
-       minimum_pictured_share: 0.5, minimum_rating: null, core: 5,
-       split: temporal, split_seed: 1, text_fields: [title, brand, categories, description]}
+       minimum_pictured_share: 0.5, minimum_rating: null, core: 5, split: temporal,
+       split_seed: 1, text_fields: [title, brand, categories, description]}
     images: &images
       {short_side_pixels: 32, jpeg_quality: 90, minimum_side_pixels: 8, maximum_bytes: 1_000_000,
        maximum_pixels: 1_000_000, pictures_per_item: 1, timeout_seconds: 5.0, attempts: 2,

@@ -97,7 +97,7 @@ def test_digital_music_is_refused_unless_truncation_is_accepted(
 ) -> None:
     monkeypatch.setenv("LMM4REC_MIRROR", str(DATA / "amazon2014"))
     raw = mirrored("Digital_Music", tmp_path)
-    with pytest.raises(InputError, match="breaks off in the middle"):
+    with pytest.raises(InputError, match="breaks off before its end"):
         raw.interactions(Reading(0.0, False))
     reading = Reading(0.0, True)
     reviews = raw.interactions(reading)

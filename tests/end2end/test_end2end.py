@@ -208,13 +208,14 @@ def test_memory_that_runs_out_names_the_way_out(
     encoder = toy_encoder()
     monkeypatch.setattr(JointLoss, "backward", exhausted)
     with pytest.raises(
-        InputError, match=r"with 100 items encoded at once; set LMM4REC_MICRO_BATCH"
+        InputError,
+        match=r"^100 items encoded at once: needs more memory .*; set LMM4REC_MICRO",
     ):
         train_end_to_end(encoder, task(encoder), 100, tmp_path, CPU)
 
 
 def test_a_diverging_loss_stops_with_advice(tmp_path: Path) -> None:
     encoder = toy_encoder()
-    own = task(encoder, encoder_config=rates(learning_rate=1e308))
+    own = task(encoder, encoder_config=rates().model_copy(update={"learning_rate": 1e308}))
     with pytest.raises(InputError, match=r"diverged in epoch 1.*encoder's end2end.learning_rate"):
         train_end_to_end(encoder, own, 100, tmp_path, CPU)

@@ -25,6 +25,8 @@ from tests.toy import N_ITEMS
 
 __all__ = ["one_thread", "project"]  # fixtures
 
+pytestmark = pytest.mark.slow
+
 # Parts that do not divide, items without picture or text, steps of so few items that a process has
 # none; one micro-batch and several; a model that draws, one with an item graph. An item has as many
 # neighbours as there are of its kind: which of two nearly equal ones is the last would hang on the

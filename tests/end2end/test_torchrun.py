@@ -28,6 +28,8 @@ from tests.encoders.encoder_contract import tiny
 from tests.processes import distance, together, torchrun
 
 CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.slow
 BROKEN = 31  # a row whose picture nobody can read
 
 # Runs stage finetune; the second process fails in its third step.

@@ -98,7 +98,8 @@ def test_vectors_of_another_corpus_are_refused(corpus: Path) -> None:
 def test_damaged_vectors_are_refused(tmp_path: Path) -> None:
     write_vectors(tmp_path, ranking_abcd(), {})
     np.save(tmp_path / "users.npy", np.ones((2, 1), np.float32))
-    with pytest.raises(InputError, match="do not fit"):
+    told = r"matrices \(2, 1\) and \(4, 1\) do not fit 3 users and 4 items; run stage train again"
+    with pytest.raises(InputError, match=told):
         read_vectors(tmp_path)
     (tmp_path / "users.npy").write_bytes(b"half")
     with pytest.raises(InputError, match=r"users\.npy: not a NumPy array"):
@@ -113,6 +114,16 @@ def write_run(folder: Path, corpus: Path, name: str, seed: int, vectors: Vectors
     content = {split: result.means() for split, result in results.items()}
     content["test_users_sha256"] = results["test"].users_fingerprint()
     write_json(target / f"{seed}.json", content | {"protocol": {"ties": "broken by item id"}})
+
+
+@pytest.mark.parametrize(("cutoffs", "kept"), [([5, 20, 21], 20), ([21, 30], 30), ([5, 10], 10)])
+def test_the_metrics_of_every_user_are_kept_at_20_or_at_the_longest_cutoff(
+    corpus: Path, tmp_path: Path, cutoffs: list[int], kept: int
+) -> None:
+    config = EvaluationConfig(cutoffs=cutoffs, mask_validation_at_test=False)
+    write_user_metrics(tmp_path / "users.parquet", evaluate(corpus, ranking_abcd(), config)["test"])
+    table = pq.read_table(tmp_path / "users.parquet")
+    assert table.column_names == [f"recall@{kept}", f"ndcg@{kept}"]
 
 
 def test_report_tests_users_pairwise(corpus: Path, tmp_path: Path) -> None:

@@ -131,6 +131,14 @@ def test_the_same_item_of_another_user_is_no_hit():
     assert not find_hits(rows, relevant).any()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_user_without_relevant_items_has_no_value_and_no_warning():
+    relevant = Ragged(np.array([0, 0, 1]), np.array([3], np.int32))
+    found = evaluate_lists(np.array([[3, 1], [3, 1]], np.int32), relevant, [1, 2])
+    for values in found.values():
+        assert np.isnan(values[0]) and values[1] > 0
+
+
 def test_bad_input_is_refused():
     rows, relevant = np.zeros((1, 20), np.int32), Ragged.from_pairs([0], [0], 1)
     with pytest.raises(InputError, match="cutoff 21 does not fit lists of 20"):

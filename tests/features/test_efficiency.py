@@ -90,6 +90,11 @@ def test_the_fastest_batch_size_that_fits_stands(monkeypatch: pytest.MonkeyPatch
     assert fastest(tiny("clip"), "float32", CPU) == (4, 4.0)
 
 
+def test_batch_sizes_are_powers_of_two_that_rise() -> None:
+    for sizes in module.BATCH_SIZES.values():
+        assert list(sizes) == sorted(set(sizes)) and all(size.bit_count() == 1 for size in sizes)
+
+
 def test_device_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert device_kind(CPU) == "cpu, 2 threads"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lmm4rec.encoders import FAMILIES
 from lmm4rec.encoders.base import Encoder
 from lmm4rec.encoders.picture_texts import decode
 from lmm4rec.errors import InputError
+from lmm4rec.features import extraction
 from lmm4rec.features.extraction import ExtractConfig, Pace, describe, extract
 from lmm4rec.features.features import Features, read_features
 from lmm4rec.features.items import Catalogue
@@ -125,6 +127,17 @@ def test_bfloat16_is_near_float32(tmp_path: Path) -> None:
     for name in ("image", "text"):
         assert near.matrices[name].dtype == np.float32
         assert 1e-6 < np.abs(near.matrices[name] - exact.matrices[name]).max() < 0.05
+
+
+def test_the_pace_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    moments = iter([100.0, 108.0])
+    clock = SimpleNamespace(monotonic=lambda: next(moments))
+    monkeypatch.setattr(extraction, "time", clock)
+    with caplog.at_level("INFO", logger=extraction.__name__):
+        features_of(catalogue(tmp_path, 20), tiny("clip"))
+    assert "20 items in 8.0 s (2.5 items/s)" in caplog.messages
 
 
 def test_fused_where_there_is_one(tmp_path: Path) -> None:

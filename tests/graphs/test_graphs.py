@@ -124,3 +124,29 @@ def test_a_transposed_matrix_outlives_what_it_was_made_of() -> None:
     table = torch.randn(5, 3)
     torch.testing.assert_close(transposed.T @ table, torch.from_numpy(sparse.toarray()) @ table)
     assert transposed.T.T is transposed
+
+
+def test_away_from_the_cpu_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device of the table; here one that holds no numbers, where a kernel would fail."""
+    asked: list[tuple[torch.device, torch.Size]] = []
+
+    def product(sparse: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+        asked.append((sparse.device, dense.shape))
+        return dense.new_empty(sparse.shape[0], dense.shape[1])
+
+    monkeypatch.setattr(torch.sparse, "mm", product)
+    matrix = SparseMatrix(csr_array(np.arange(6.0).reshape(2, 3)))
+    meta = torch.device("meta")
+    table, rows = torch.empty(3, 4, device=meta), torch.zeros(1, dtype=torch.int64, device=meta)
+    assert matrix.times(table).shape == (2, 4)
+    assert matrix.rows_times(rows, table).shape == (1, 4)
+    assert matrix.times_scattered(rows, table[:1]).shape == (2, 4)
+    assert asked == [(meta, (3, 4))] * 3
+
+
+def test_torch_multiplies_the_same_matrix() -> None:
+    matrix = SparseMatrix(csr_array(np.array([[0.0, 2.0, 0.0], [3.0, 0.0, 4.0]])))
+    table = torch.arange(12.0).reshape(3, 4)
+    torch.testing.assert_close(
+        torch.sparse.mm(matrix.on(torch.device("cpu")), table), matrix.times(table)
+    )

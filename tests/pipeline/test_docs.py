@@ -12,10 +12,11 @@ from typing import Any
 import click
 import pytest
 from dvc.cli.parser import get_main_parser
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from lmm4rec.catalogue.sources.folder_source import FolderSource
-from lmm4rec.catalogue.sources.words import InteractionsWords, ItemsWords
+from lmm4rec.catalogue.sources import SOURCES
+from lmm4rec.params import _models_in
 from tests.pipeline.pages import DOCS, PAGES, README, ROOT, Page
 
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -24,8 +25,8 @@ OURS = ("lmm4rec", "stages", "tests")
 MADE_UP = "my-shop"  # the catalogue that a reader adds
 MADE_BY_RUNS = ("data/", ".venv", ".dvc/")
 FILE = re.compile(
-    r"[\w.*-]+(/[\w.*-]+)*\.(py|md|toml|lock|ya?ml|json|npy|parquet|html|safetensors"
-    r"|csv|tsv|txt|gz|b|inter|item|dat|data|rating|negative|jpg)"  # what people bring
+    r"[\w.*-]+(/[\w.*-]+)*\.(py|md|toml|lock|ya?ml|json|npy|parquet|html|safetensors|csv|tsv|txt"
+    r"|gz|dat|data|item|inter|rating|negative|jpg|tar|xml|p|pkl|b)"
 )
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -40,17 +41,17 @@ def dotted_keys(section: Any) -> Iterator[str]:
             yield f"{name}.{below}"
 
 
-# Words of a source that params.yaml itself leaves out: they are found by looking at the files.
-WORDS = {
-    f"{section}.{word}"
-    for section, model in (
-        ("source", FolderSource),
-        ("interactions", InteractionsWords),
-        ("items", ItemsWords),
-    )
-    for word in model.model_fields
-}
-KEYS = set(dotted_keys(PARAMS)) | WORDS
+def words_of(model: type[BaseModel]) -> Iterator[str]:
+    """What a source may say and our own sections leave out."""
+    for name, field in model.model_fields.items():
+        yield name
+        for below in _models_in(field.annotation):
+            yield from (f"{name}.{word}" for word in words_of(below))
+
+
+WORDS = {word for source in SOURCES.values() for word in words_of(source)}
+KEYS = set(dotted_keys(PARAMS)) | WORDS | {f"source.{word}" for word in WORDS}
+KEYS |= {f"datasets.{name}.source.{word}" for name in PARAMS["datasets"] for word in WORDS}
 
 
 def test_pages_are_found() -> None:

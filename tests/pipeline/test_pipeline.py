@@ -105,6 +105,7 @@ def test_two_processes_come_to_what_one_has_found(clone: Clone) -> None:
         np.testing.assert_allclose(curve_numbers(path), expected, rtol=5e-3, atol=changed)
 
 
+@pytest.mark.slow
 def test_every_stage_is_byte_identical_when_forced(clone: Clone) -> None:
     """All but `efficiency`, whose items per second are a measurement: it keeps what it found."""
     pipeline = clone.folder / "dvc.yaml"

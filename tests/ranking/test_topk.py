@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lmm4rec.errors import InputError
 from lmm4rec.ranking import topk
 from lmm4rec.ranking.ragged import Ragged
-from lmm4rec.ranking.ranking import TILE_ITEMS, score_error
+from lmm4rec.ranking.ranking import TILE_ITEMS, check_vectors, score_error
 from lmm4rec.ranking.topk import top_k, top_k_sparse
 from tests.ranking.ranking_reference import masked_argsort, worlds
 
@@ -152,6 +152,20 @@ def test_float32_products_stay_within_the_stated_error(seed, dims, scale):
     assert (away <= score_error(users, items)[:, None]).all()
 
 
+def test_the_stated_error_by_hand():
+    """Two dimensions, whatever the number of users: 1.01 (2 + 2) 2^-24 of the longest product."""
+    users = np.array([[3, 4], [0, 0], [0, 1], [1, 0], [0, 2]], np.float32)
+    items = np.array([[1, 0], [6, 8], [0, 2]], np.float32)
+    lost = 3 * 2.0**-126
+    expected = 1.01 * 4 * 2.0**-24 * np.array([50.0, 0.0, 10.0, 10.0, 20.0]) + lost
+    np.testing.assert_allclose(score_error(users, items), expected, rtol=1e-12)
+    shortened = score_error(users, items, input_rounding=2.0**-10)
+    np.testing.assert_allclose(
+        shortened - expected, 2.0**-10 * (expected - lost) / (1.01 * 4 * 2.0**-24)
+    )
+    assert score_error(users, items[:0]).tolist() == [lost] * 5
+
+
 def test_no_items_no_users_and_long_lists():
     empty = np.empty((0, 4), np.float32)
     some = np.ones((3, 4), np.float32)
@@ -175,6 +189,14 @@ def test_other_bad_input_is_refused():
         top_k(some * np.float32(1e20), some * np.float32(1e20), 1, no_history(3))
     with pytest.raises(InputError, match="one width"):
         top_k(some, some[:, :2], 1, no_history(3))
+    for users, items in (
+        (some[0], some),
+        (some, some[0]),
+        (some[None], some),
+        (some, some[:, :, None]),
+    ):
+        with pytest.raises(InputError, match="must be two matrices of one width"):
+            check_vectors(users, items)
     with pytest.raises(InputError, match="k is 0"):
         top_k(some, some, 0, no_history(3))
     with pytest.raises(InputError, match="no device 'tpu'"):

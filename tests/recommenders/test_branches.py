@@ -75,6 +75,19 @@ def test_both_ways_to_the_rows_equal_the_dense_branches(propagate: bool, n_layer
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
 
 
+def test_content_that_changes_leaves_nothing_propagated() -> None:
+    content = unit_content("image", "text")
+    model = SharedUserBranches(checkerboard(), content, 4, 2, propagate_features=True)
+    held = [name for name, _ in model.named_buffers() if name.startswith("propagated_")]
+    assert len(held) == 6  # image, text and how far they reach, of users and of items
+    before = model.rows(OTHER, OWN)
+    for _ in range(2):  # a second time there is nothing to forget
+        model.content_changed()
+        assert not [name for name, _ in model.named_buffers() if name.startswith("propagated_")]
+        for now, then in zip(model.rows(OTHER, OWN), before, strict=True):
+            torch.testing.assert_close(now, then, rtol=1e-5, atol=1e-6)
+
+
 def test_wide_features_propagate_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     content = unit_content("text")
     tables = []

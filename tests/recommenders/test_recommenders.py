@@ -15,7 +15,7 @@ from lmm4rec.errors import InputError
 from lmm4rec.features.features import Features, read_features, write_features
 from lmm4rec.params import check_section
 from lmm4rec.recommenders import CONTENT, RECOMMENDERS, recommender_class
-from lmm4rec.recommenders.shared.base import Recommender
+from lmm4rec.recommenders.shared.base import NeighbourhoodModel, Recommender
 from lmm4rec.training.training import TrainingConfig, score, train
 from lmm4rec.training.vectors import SparseScores
 from tests.toy import N_ITEMS, checkerboard, kind_features
@@ -90,6 +90,33 @@ def test_same_seed_same_bytes_other_seed_other_weights(name: str) -> None:
     if history is not None:
         other, _ = fit(name, view, features, seed=2)
         assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", RECOMMENDERS)
+def test_vectors_come_without_gradient(name: str) -> None:
+    view, features = checkerboard(), kind_features() if name in CONTENT else None
+    model = recommender_class(name)(view, features, section(name))
+    if isinstance(model, Recommender):
+        model.begin_epoch(np.random.default_rng(0))
+        vectors = model.vectors()
+        assert [len(part) for part in vectors] == [view.n_users, view.n_items]
+        assert not any(part.requires_grad for part in vectors)
+
+
+@pytest.mark.parametrize(
+    ("base", "methods"),
+    [
+        (Recommender, ("__init__", "losses", "vectors")),
+        (NeighbourhoodModel, ("__init__", "scores")),
+    ],
+)
+def test_a_model_that_lacks_a_method_cannot_be_made(base: Any, methods: tuple[str, ...]) -> None:
+    complete: dict[str, Any] = {method: lambda _: None for method in methods}
+    type("Whole", (base,), complete)()
+    for lacking in methods:
+        rest = {method: made for method, made in complete.items() if method != lacking}
+        with pytest.raises(TypeError, match=rf"abstract class Half.*\b{lacking}\b"):
+            type("Half", (base,), rest)()
 
 
 @pytest.mark.parametrize("name", CONTENT)

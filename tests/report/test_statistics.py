@@ -66,9 +66,10 @@ def test_users_are_paired_by_id_not_by_position():
 
 
 def test_seeds_are_averaged_per_user():
-    mean = average_seeds([UserMetric.of(["a", "b"], [1, 2]), UserMetric.of(["b", "a"], [4, 2])])
-    assert mean.user_ids.tolist() == ["a", "b"]
-    assert mean.values.tolist() == [1.5, 3.0]
+    first = UserMetric.of(["a", "b", "c"], [1, 2, 7])
+    mean = average_seeds([first, UserMetric.of(["b", "c", "a"], [4, 8, 2])])
+    assert mean.user_ids.tolist() == ["a", "b", "c"]
+    assert mean.values.tolist() == [1.5, 3.0, 7.5]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ def test_bad_input_is_refused():
         UserMetric.of(["a", "b"], [1, np.nan])
     with pytest.raises(ValueError, match="two equal lists"):
         UserMetric.of(["a"], [1, 2])
-    with pytest.raises(ValueError, match=r"in 0\.\.1"):
-        holm_bonferroni([0.5, np.nan])
+    for outside in (np.nan, 1.01, -0.01):
+        with pytest.raises(ValueError, match=r"in 0\.\.1"):
+            holm_bonferroni([0.5, outside])
     assert paired_t_test(some, some).p == 1

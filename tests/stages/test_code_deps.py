@@ -25,7 +25,6 @@ EXCEPTIONS = {
     "lmm4rec/doors.py": "errors of libraries as sentences",
     "lmm4rec/devices.py": "picks a device by the name an option gives; results name no device",
     "lmm4rec/local_files.py": "says whether files are still as they were read, not what they say",
-    "lmm4rec/catalogue/summary.py": "prints what was made",
     "lmm4rec/catalogue/downloads.py": "brings bytes whose SHA-256 is kept and compared",
     "lmm4rec/catalogue/http_door.py": "how long an address is asked; what it answers is its own",
     "lmm4rec/catalogue/pictures/hints.py": "sentences that say why pictures and items do not meet",

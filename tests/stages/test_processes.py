@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -90,14 +91,35 @@ def test_a_shell_that_stays_between_saves_no_stage(project: Path) -> None:
     assert ends(stage)
 
 
-def test_a_stage_ends_with_its_worker_and_is_the_one_that_failed(project: Path) -> None:
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_stage_ends_with_its_worker_and_is_the_one_that_failed(
+    project: Path, shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With bash the worker is the stage's parent; other shells stay between the two."""
+    monkeypatch.setenv("SHELL", shutil.which(shell) or "/bin/sh")
     process = start(*REPRO, folder=project)
     stage = pid_in(project / "pids")
-    psutil.Process(stage).parent().kill()  # type: ignore[union-attr]
+    [worker] = psutil.Process(process.pid).children()
+    assert worker.pid in {one.pid for one in psutil.Process(stage).parents()}
+    worker.kill()
     said, error = process.communicate(timeout=60)
     assert ends(stage)
     assert process.returncode == 1 and error.startswith("Error: long failed"), error
     assert "[long] DVC's process ended with code -9" in said
+
+
+def test_a_stage_ends_with_its_shell_and_is_the_one_that_failed(project: Path) -> None:
+    command = "true && python long.py --output out; true"
+    (project / "dvc.yaml").write_text(f"stages: {{long: {{cmd: '{command}', outs: [out]}}}}")
+    process = start(*REPRO, folder=project)
+    stage = pid_in(project / "pids")
+    shell = psutil.Process(stage).parent()
+    assert shell is not None and shell.ppid() != process.pid  # a worker lies between
+    shell.kill()
+    said, error = process.communicate(timeout=60)
+    assert ends(stage)
+    assert process.returncode == 1 and error.startswith("Error: long failed"), error
+    assert f"[long] ERROR: failed to run: {command}, exited with -9" in said
 
 
 def test_a_stage_started_by_hand_outlives_its_shell(project: Path) -> None:

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from lmm4rec.encoders.files.weights import CheckpointWeights, OpenClipWeights, UnimodalWeights
+from lmm4rec.encoders.files.weights import (
+    CheckpointWeights,
+    OpenClipWeights,
+    UnimodalWeights,
+    read_weights,
+)
+from lmm4rec.local_files import LocalRecord
 from lmm4rec.params import read_params
 from stages.check import main as check_main
 from stages.download import main as download_main
@@ -100,6 +106,21 @@ def test_a_file_more_or_less_stops_too(change: str) -> None:
     assert check().exit_code == 1
     study(Path(), **SMALL, **{f"{SOURCE}.revision": 2})
     assert check().exit_code == 0
+
+
+def test_weights_of_a_folder_that_changed_stop_it_too() -> None:
+    key = "encoders.clip.weights"
+    study(Path(), **SMALL | {"run.encoders": ["clip"], f"{key}.path": "own"})
+    Path("own").mkdir()
+    Path("own/model.bin").write_bytes(b"before")
+    weights = read_weights(Path("params.yaml"), "clip")
+    record = LocalRecord(key, Path("data/sources/encoders/clip.json"), Path("scratch"))
+    with record.kept(weights.revision, weights.local_files()):
+        pass
+    assert check().exit_code == 0
+    Path("own/model.bin").write_bytes(b"after!")
+    stopped = check()
+    assert stopped.exit_code == 1 and f"raise {key}.revision in params.yaml" in stopped.output
 
 
 def test_a_colleague_without_the_folder_goes_on() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import lmm4rec
 from lmm4rec.errors import InputError
 from lmm4rec.params import read_params
 from lmm4rec.study import sections
@@ -205,6 +206,7 @@ def test_sound_sections_are_not_looked_at_again(
         path = study(tmp_path, **changes)
         sections.check_sections(read_run(path), path, scratch)
         assert len(looked) == times
+    assert Path(lmm4rec.__file__).parent == sections.LIBRARY  # code that changed is looked at anew
     library = tmp_path / "library"
     library.mkdir()
     monkeypatch.setattr(sections, "LIBRARY", library)

@@ -52,6 +52,29 @@ def test_negatives_are_uniform_over_the_unseen() -> None:
     assert ((counts[1:] - expected) ** 2 / expected).sum() < 43
 
 
+def test_negatives_are_those_of_splitmix64_in_plain_integers() -> None:
+    """Pair and attempt walk a counter; its mixed high word scales to the candidates."""
+    step, word = 0x9E3779B97F4A7C15, 2**64
+
+    def mixed(state: int) -> int:
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % word
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % word
+        return state ^ (state >> 31)
+
+    assert mixed(step) == 0xE220A8397B1DCDAF  # the first number of the published generator, seed 0
+    train = checkerboard().train
+    seen = {user: set(train.items[train.users == user].tolist()) for user in range(N_USERS)}
+    candidates = sorted(set(train.items.tolist()))
+    key = int(np.random.SeedSequence([7, 3, 0x6E656761]).generate_state(1, np.uint64)[0])
+    users, _, negatives = epoch(TripleSampler(train, N_USERS, seed=7), 3)
+    for pair, (user, negative) in enumerate(zip(users.tolist(), negatives.tolist(), strict=True)):
+        counter, item = mixed((key + pair * step) % word), -1
+        while item < 0 or item in seen[user]:
+            counter = (counter + step) % word
+            item = candidates[(mixed(counter) >> 32) * len(candidates) >> 32]
+        assert item == negative
+
+
 def test_nothing_to_draw_is_one_sentence() -> None:
     with pytest.raises(InputError, match="every user has taken every item"):
         TripleSampler(pairs([(0, 0), (0, 1)]), 1, seed=0)

@@ -24,7 +24,7 @@ from lmm4rec.catalogue.pictures.containers import (
     in_zip,
     loose,
 )
-from lmm4rec.doors import reading
+from lmm4rec.doors import reading, writing
 from lmm4rec.errors import InputError
 
 ARCHIVE = "images.zip"  # in the raw folder, where pictures came with the catalogue
@@ -52,7 +52,7 @@ def pack_pictures(root: Path, paths: Sequence[Path], archive: Path) -> Packed:
     """
     tally = Tally(Counter(), Counter())
     names: dict[str, str] = {}  # in the archive -> where the picture was
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+    with writing(archive), zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for path in paths:
             for picture in _pictures(root, path, tally):
                 _write(packed, _own_name(picture.name, names), picture)
@@ -75,7 +75,7 @@ def picture_names(root: Path, paths: Sequence[Path]) -> list[str]:
 
 def write_archive(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
     """(name, content) pairs, in the order given."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with writing(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in pictures:
             _write(archive, name, Picture(name, len(content), iter([content])))
 

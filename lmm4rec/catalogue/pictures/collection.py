@@ -41,7 +41,7 @@ from lmm4rec.catalogue.pictures.reencoding import PictureParams, reencode
 from lmm4rec.catalogue.public_addresses import RefusedAddressError
 from lmm4rec.doors import reading
 from lmm4rec.errors import InputError
-from lmm4rec.folders import write_json
+from lmm4rec.folders import whole_file, write_json
 from lmm4rec.tables import rows_of
 
 _ONE = pa.struct([("position", pa.int32()), ("status", pa.string()), ("bytes", pa.binary())])
@@ -193,10 +193,9 @@ def _shard(
     missing = [row for row, item_id in zip(rows, own, strict=True) if item_id not in known]
     if missing:
         known |= {row["item_id"]: row for row in pool.map(collect, missing)}
-        unfinished = path.with_suffix(".unfinished")
         ordered = pa.Table.from_pylist([known[item_id] for item_id in own], schema=_SHARD_SCHEMA)
-        pq.write_table(ordered, unfinished)
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            pq.write_table(ordered, unfinished)
     return path
 
 

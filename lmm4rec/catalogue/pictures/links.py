@@ -37,20 +37,21 @@ _TIMEOUTS_IN_ALL = 4  # an answer may take so many times `timeout_seconds` from 
 class LinkParams(Section):
     """How patient the network side is: the end of section `datasets.<name>.images`."""
 
-    timeout_seconds: float = Field(gt=0)
-    attempts: int = Field(ge=1)
+    timeout_seconds: float = Field(gt=0, le=3600)
+    attempts: int = Field(ge=1, le=100)
 
 
 def from_archive(path: Path) -> PictureSource:
     """Pictures of a zip, by their exact names."""
     archive, lock = open_archive(path), threading.Lock()
     names = set(archive.namelist())
-    door = reading(path, "a whole zip file", "run stage download again")
 
     def read(name: str) -> bytes | None:
         if name not in names:
             return None
-        with lock, door:  # one file handle
+        # one file handle; the two errors are what zipfile says of flags that it does not know
+        also = (RuntimeError, NotImplementedError)
+        with lock, reading(path, "a zip of sound pictures", "run stage download again", also):
             return archive.read(name)
 
     return read

@@ -20,11 +20,11 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 class PictureParams(Section):
     """What becomes of a picture's bytes: the middle of section `datasets.<name>.images`."""
 
-    short_side_pixels: int = Field(gt=0)
+    short_side_pixels: int = Field(gt=0, le=65_535)  # more no JPEG holds
     jpeg_quality: int = Field(ge=1, le=95)
-    minimum_side_pixels: int = Field(gt=0)
-    maximum_bytes: int = Field(gt=0)
-    maximum_pixels: int = Field(gt=0)
+    minimum_side_pixels: int = Field(gt=0, le=65_535)
+    maximum_bytes: int = Field(gt=0, lt=2**31)
+    maximum_pixels: int = Field(gt=0, lt=2**31)
 
 
 def reencode(content: bytes, params: PictureParams) -> tuple[str, bytes | None]:

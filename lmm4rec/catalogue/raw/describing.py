@@ -12,8 +12,8 @@ from lmm4rec.catalogue.raw.pictures import FoundPictures
 from lmm4rec.catalogue.raw.recipe import ItemsRecipe, Recipe
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
+from lmm4rec.catalogue.summary import labelled
 
-_LABEL_WIDTH = 14
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", "::": "double colons"}
 
 
@@ -134,8 +134,3 @@ def _files(names: Sequence[str], layout: Layout) -> str:
 
 def _named(columns: Sequence[str]) -> str:
     return ", ".join(columns)
-
-
-def labelled(label: str, words: str) -> str:
-    """A line of a table of labels and words."""
-    return f"  {label:<{_LABEL_WIDTH}}{words}"

@@ -52,9 +52,7 @@ def read_items(folder: Path, recipe: Recipe, wanted: pa.Array | None, reading: R
         {
             "item_id": kept[ITEM],
             "title": clean_texts(_text(title)),
-            "brand": clean_texts(
-                _text(pc.coalesce(*cells(table.brand)) if table.brand else nothing)
-            ),
+            "brand": clean_texts(_text(brand)),
             "categories": _categories(
                 cells(table.categories), cells(table.flags), table, len(firsts)
             ),

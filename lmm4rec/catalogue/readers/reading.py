@@ -33,7 +33,7 @@ class Reading:
         """A packed file ends in the middle: counted if that is accepted, refused otherwise."""
         if not self.accept_truncated:
             raise InputError(
-                f"{path}: breaks off in the middle; fetch it again, or set accept_truncated: true "
+                f"{path}: breaks off before its end; fetch it again, or set accept_truncated: true "
                 "to use the lines that are whole"
             )
         self.counts["truncated_files"] += 1

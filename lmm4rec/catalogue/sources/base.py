@@ -23,9 +23,7 @@ Taken = Mapping[str, list[str]]
 class Source(Section, ABC):
     """Where a catalogue comes from."""
 
-    revision: Revision = (
-        UNSAID_REVISION  # of the code that brings it, and of its content; raised to read it anew
-    )
+    revision: Revision = UNSAID_REVISION  # of what it brings; raised to read it anew
 
     @abstractmethod
     def download(self, folder: Path, scratch: Path, salt: Path) -> None:

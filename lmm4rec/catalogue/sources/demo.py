@@ -39,6 +39,7 @@ from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import Words
 from lmm4rec.catalogue.splits import k_core
+from lmm4rec.doors import writing
 from lmm4rec.folders import write_json
 from lmm4rec.params import Revision, Seed
 
@@ -55,9 +56,9 @@ class DemoSource(Source):
     kind: Literal["demo"]
     revision: Revision
     seed: Seed
-    users: int = Field(ge=_CORE)
-    items: int = Field(ge=_CORE)
-    interactions_per_user: float = Field(gt=_CORE)
+    users: int = Field(ge=_CORE, le=1_000_000)
+    items: int = Field(ge=_CORE, le=1_000_000)
+    interactions_per_user: float = Field(gt=_CORE, le=10_000)
     both_weight: float = Field(ge=0)
     picture_weight: float = Field(ge=0)
     text_weight: float = Field(ge=0)
@@ -199,5 +200,9 @@ def _codes(prefix: str, length: int, count: int, rng: np.random.Generator) -> li
 
 
 def _write_gzip(path: Path, lines: list[str]) -> None:
-    with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as stream:
+    with (
+        writing(path),
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as stream,
+    ):
         stream.write("".join(f"{line}\n" for line in lines).encode())

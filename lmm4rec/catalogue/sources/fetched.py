@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
 from lmm4rec.catalogue.raw.recipe import RECIPE_FILE
 from lmm4rec.catalogue.raw.tables import FILES
-from lmm4rec.catalogue.sources.folder import OURS, Folder
+from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.folder_source import WordedSource
 from lmm4rec.catalogue.sources.presets import preset, read_presets
 from lmm4rec.folders import write_json
@@ -89,7 +89,7 @@ class FetchedSource(WordedSource):
         So it is where a `Folder` would pass over a file of that name.
         """
         own = {role: file_name(file.url) for role, file in self.remote_files().items()}
-        is_seen = all(name not in OURS and name[:1] not in ("", ".") for name in own.values())
+        is_seen = all(name[:1] not in ("", ".") for name in own.values())
         if is_seen and len(set(own.values())) == len(own):
             return own
         return {role: f"{role}-{name}" for role, name in own.items()}

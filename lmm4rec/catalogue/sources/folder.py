@@ -12,25 +12,24 @@ from typing import Any
 
 import pyarrow as pa
 
+from lmm4rec.catalogue.pictures.archive import picture_names
+from lmm4rec.catalogue.pictures.containers import PICTURE_ENDINGS
 from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.recognition import recognise
 from lmm4rec.catalogue.readers.rows import column_names, read_rows
 from lmm4rec.errors import InputError
 
-PICTURES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"]
-)
+_PACKS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What holds no table, by its name: nobody needs to look into it.
-_NO_TABLES = PICTURES | {
+_NO_TABLES = PICTURE_ENDINGS | {
     ".npy", ".npz", ".b", ".zip", ".lmdb", ".mdb", ".p", ".pkl", ".pickle", ".pt", ".md", ".pdf",
     ".html", ".py", ".ipynb", ".yaml", ".yml", ".docx", ".db", ".ini", ".sh", ".mp4", ".mp3",
 }  # fmt: skip
-OURS = ("source.json", "recipe.json", "checksums.json", "images.zip", "pictures.zip")
 
 
 class Folder:
-    """`root` may be a link. Hidden files and folders are passed over, and so is what we wrote."""
+    """`root` may be a link. Hidden files and folders are passed over."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -45,12 +44,36 @@ class Folder:
 
     @cached_property
     def pictures(self) -> list[str]:
-        return [name for name in self.names if _suffix(name) in PICTURES]
+        """Pictures of the folder, those in its zips and tars among them (<file>#<member>)."""
+        return self.loose_pictures + picture_names(self.root, [Path(name) for name in self.packs])
+
+    @cached_property
+    def loose_pictures(self) -> list[str]:
+        return [name for name in self.names if _suffix(name) in PICTURE_ENDINGS]
+
+    @cached_property
+    def packs(self) -> list[str]:
+        """Zips and tars with pictures; tars of samples, which are tables, apart."""
+        packs = (n for n in self.names if n.lower().endswith(_PACKS) and not self._is_table(n))
+        return [name for name in packs if picture_names(self.root, [Path(name)])]
+
+    def _is_table(self, name: str) -> bool:
+        """Whether a tar holds more than pictures."""
+        if name.lower().endswith(".zip"):
+            return False
+        layout = self.layout(name)
+        if layout is None or layout.family != "tar-samples":
+            return False
+        if set(self.columns(name, layout)) - {"key", "txt", "pictures"}:
+            return True
+        texts = self.read([name], layout, ["txt"])["txt"]
+        return bool(texts.null_count < len(texts))
 
     @cached_property
     def tables(self) -> list[str]:
         """Those files that read as tables."""
-        maybe = (n for n in self.names if _suffix(n) not in _NO_TABLES and n not in OURS)
+        packs = set(self.packs)
+        maybe = (n for n in self.names if _suffix(n) not in _NO_TABLES and n not in packs)
         return [name for name in maybe if self.layout(name) is not None]
 
     def matching(

@@ -25,6 +25,8 @@ from lmm4rec.catalogue.sources.changed import refuse_changed, taken_for
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.resolving import resolve
 from lmm4rec.catalogue.sources.words import InteractionsWords, Words
+from lmm4rec.doors import reading as reading_file
+from lmm4rec.doors import writing
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 from lmm4rec.local_files import LocalFiles
@@ -103,8 +105,9 @@ def keep_files(theirs: Folder, recipe: Recipe, folder: Path, salt: Path) -> None
         )
     for name in _read_files(recipe):
         if not (files / name).exists():
-            (files / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(theirs.root / name, files / name)
+            with writing(files / name):
+                (files / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(theirs.root / name, files / name)
     if packed_files(recipe):
         pack_pictures(theirs.root, packed_files(recipe), folder / ARCHIVE)
     write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json"))
@@ -164,10 +167,12 @@ def _with_hashed_users(
 def _salt(path: Path) -> bytes:
     """The project's own, drawn once: without it nobody finds a person by trying addresses."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(_SALT_BYTES))
-    salt = path.read_bytes()
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(secrets.token_bytes(_SALT_BYTES))
+    with reading_file(path, "a file", "make it readable"):
+        salt = path.read_bytes()
     if len(salt) != _SALT_BYTES:
         raise InputError(
             f"{path}: holds {len(salt)} bytes where users' salt has {_SALT_BYTES}; delete it, and "

@@ -27,7 +27,6 @@ from lmm4rec.catalogue.sources.tables_found import (
 from lmm4rec.catalogue.sources.words import FeatureWords, PicturesWords, PictureTableWords, Words
 from lmm4rec.errors import InputError
 
-_PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
 _FEW = 1000  # items by which ways to find pictures are compared
 
 
@@ -239,18 +238,17 @@ def _share(pictures: pa.Table, ids: pa.Array) -> float:
 
 def _named(folder: Folder, patterns: list[str]) -> list[str]:
     """Folders, archives or files of these names that hold pictures."""
-    tops = {parent.as_posix() for name in folder.pictures for parent in PurePosixPath(name).parents}
-    among = sorted(
-        (tops - {"."}) | {n for n in folder.names if n.endswith(_PACKED)} | set(folder.pictures)
-    )
+    loose = folder.loose_pictures
+    tops = {parent.as_posix() for name in loose for parent in PurePosixPath(name).parents}
+    among = sorted((tops - {"."}) | {*folder.packs, *loose})
     return folder.matching([pattern.rstrip("/") for pattern in patterns], among)
 
 
 def _tops(folder: Folder) -> list[str]:
     """The topmost folders with pictures; . where some lie beside the tables."""
-    tops = {PurePosixPath(name).parts[0] if "/" in name else "." for name in folder.pictures}
-    packed = [name for name in folder.names if name.endswith(_PACKED[:1])]
-    return (["."] if "." in tops else sorted(tops)) + packed
+    loose = folder.loose_pictures
+    tops = {PurePosixPath(name).parts[0] if "/" in name else "." for name in loose}
+    return (["."] if "." in tops else sorted(tops)) + folder.packs
 
 
 def _files_of(folder: Folder, items: Found, columns: list[str]) -> list[str]:

@@ -64,7 +64,7 @@ def lacking(folder: Folder, one: Preset) -> str | None:
     """What of its signature the folder lacks, in words; None where it has all."""
     for sign in one.signature:
         if isinstance(sign, str):
-            if not folder.matching(sign):
+            if not set(folder.matching(sign)) - set(folder.packs):
                 return f"a file {sign}"
         elif not any(has_columns(folder, name, sign) for name in folder.tables):
             return f"a table with the columns {', '.join(sign)}"

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from lmm4rec.doors import TORCH_DAMAGE, damage, reading, shortened
 from lmm4rec.errors import InputError, did_you_mean
-from lmm4rec.folders import read_json, write_json
+from lmm4rec.folders import read_json, whole_file, write_json
 from lmm4rec.params import check_section
 from lmm4rec.resuming import tensor_not_finite
 
@@ -199,7 +199,8 @@ def write_encoder(folder: Path, family: str, config: BaseModel, model: nn.Module
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     _refuse_not_finite(state, str(folder / WEIGHTS_FILE), "lower the encoder's learning_rate")
-    save_file(state, folder / WEIGHTS_FILE)
+    with whole_file(folder / WEIGHTS_FILE) as unfinished:
+        save_file(state, unfinished)
     write_json(folder / CONFIG_FILE, {"family": family, **config.model_dump()})
 
 

@@ -75,13 +75,9 @@ class ReceivedFiles:
 
     def remember(self) -> None:
         """Take the sums of all files for those of their sources: what was made of them is sound."""
-        self.sums.mkdir(parents=True, exist_ok=True)
         for entry in self.files:
             if entry["source"] is not None:
-                record = self._record(str(entry["source"]))
-                unfinished = record.with_suffix(".unfinished")
-                write_json(unfinished, entry)
-                unfinished.replace(record)
+                write_json(self._record(str(entry["source"])), entry)
 
     def _compare_with_first(self, entry: dict[str, str | int | None], origin: str) -> None:
         record = self._record(origin)

@@ -28,6 +28,7 @@ from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.local_files import LocalFiles, paths_alone
 from lmm4rec.params import (
     Dimensions,
+    Revision,
     Section,
     Seed,
     Sha256,
@@ -60,7 +61,7 @@ class Weights(Section, ABC):
     """One kind of source."""
 
     kind: str
-    revision: int = Field(gt=0)  # of the code that makes them: training, or reading what came
+    revision: Revision  # of the code that makes them: training, or reading what came
 
     @abstractmethod
     def make(self, workshop: Workshop) -> Encoder:
@@ -152,7 +153,7 @@ class TinyWeights(Weights, TuningConfig):
 
     kind: Literal["pretrain-tiny"]
     family: Annotated[str, AfterValidator(_known_family)]
-    pairs: int = Field(gt=0)  # of the generated corpus, held-out ones included
+    pairs: int = Field(gt=0, le=10_000_000)  # of the generated corpus, held-out ones included
     pairs_seed: Seed
 
     def make(self, workshop: Workshop) -> Encoder:

@@ -46,7 +46,7 @@ class TuneLora(Section):
 
     kind: Literal["lora"]
     rank: Dimensions
-    alpha: int = Field(gt=0)  # the change is scaled by alpha / rank
+    alpha: int = Field(gt=0, le=65_536)  # the change is scaled by alpha / rank
 
 
 Tune = Annotated[TuneAll | TuneLastBlocks | TuneLora, Field(discriminator="kind")]

@@ -40,7 +40,7 @@ from lmm4rec.encoders.tuning.retrieval import retrieval_recall
 from lmm4rec.encoders.tuning.trainable import Trainable, Tune
 from lmm4rec.encoders.tuning.tuning_curve import CurveRow, best_epoch, curve_row, spelled
 from lmm4rec.errors import InputError
-from lmm4rec.params import Section, Seed
+from lmm4rec.params import Epochs, Section, Seed
 from lmm4rec.resuming import BestWeights, load_state, save_state
 
 # Radford et al. 2021, table 18: a shorter memory of squares than Adam's own.
@@ -54,8 +54,8 @@ class TuningConfig(Section):
     """How an encoder is trained: `encoders.<name>.finetune` in params.yaml."""
 
     seed: Seed  # of the order, the held-out pairs and the augmentation
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(ge=2)  # pairs a step, the others of which are the negatives
+    epochs: Epochs
+    batch_size: int = Field(ge=2, le=1_000_000)  # pairs a step; the others are negatives
     learning_rate: float = Field(gt=0)  # AdamW's, at its peak
     weight_decay: float = Field(ge=0)  # AdamW's, on matrices alone
     warmup_share: float = Field(ge=0, lt=1)  # of all steps; then a cosine to 0

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from lmm4rec.folders import whole_file
+
 CurveRow = dict[str, float | int | None]
 
 
@@ -47,9 +49,11 @@ def before_and_after(curve: list[CurveRow]) -> dict[str, Any]:
 
 def write_curve(path: Path, curve: list[CurveRow]) -> None:
     """The rows as CSV; what an epoch does not have (the losses of epoch 0) stays empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(dict.fromkeys(name for row in curve for name in row))
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        whole_file(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", newline="") as stream,
+    ):
         table = csv.DictWriter(stream, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(curve)

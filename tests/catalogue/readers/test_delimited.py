@@ -184,7 +184,7 @@ def test_a_packed_file_that_breaks_off(tmp_path: Path) -> None:
     packed = gzip.compress(b"id,x\n" + rows)
     path = written(tmp_path, packed[: len(packed) // 2], "t.csv.gz")
     layout = recognise(path)
-    with pytest.raises(InputError, match="breaks off in the middle; fetch it again, or set accept"):
+    with pytest.raises(InputError, match="breaks off before its end; fetch it again, or set acc"):
         read_rows([path], layout, ["id"], reading())
     counted = reading(truncated=True)
     ids = read_rows([path], layout, ["id"], counted)["id"].to_pylist()

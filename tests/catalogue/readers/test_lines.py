@@ -166,7 +166,7 @@ def test_a_packed_file_that_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "t.json.gz"
     path.write_bytes(packed[: len(packed) * 2 // 3])
     layout = recognise(path)
-    with pytest.raises(InputError, match="breaks off in the middle"):
+    with pytest.raises(InputError, match="breaks off before its end"):
         read_rows([path], layout, ["id"], reading())
     counted = reading(truncated=True)
     ids = read_rows([path], layout, ["id"], counted)["id"].to_pylist()

@@ -100,7 +100,7 @@ def test_a_truncated_file_is_known_by_what_is_whole(tmp_path: Path) -> None:
     (theirs / REVIEWS).write_bytes(content[: len(content) // 2])
     raw = open_raw(download(theirs, tmp_path / "made"))
     assert raw.recipe.preset == "amazon-2014"
-    with pytest.raises(InputError, match="breaks off in the middle"):
+    with pytest.raises(InputError, match="breaks off before its end"):
         raw.interactions(reading())
 
 

@@ -234,3 +234,18 @@ def test_pictures_of_items_outside_the_core_are_no_strangers(tmp_path: Path) -> 
     assert made.about["pictures_of_no_item"] == 1
     assert made.about["first_picture_of_no_item"] == "p/nobody.jpg"
     assert made.pictures["item_id"].to_pylist() == ["sku0", "sku1"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_pictures_in_an_archive_beside_the_tables(kind: str, tmp_path: Path) -> None:
+    photos = shop(tmp_path / "x", {f"p/a/sku{k}_0.jpg": "" for k in range(5)})
+    theirs = shop(tmp_path, {"orders.csv": ORDERS, "items.csv": ITEMS})
+    pack = Path(shutil.make_archive(str(theirs / "photos"), kind, photos)).name
+    made = make(theirs, tmp_path)
+    assert made.items["image"].to_pylist() == [f"{pack}#p/a/sku{k}_0.jpg" for k in range(5)]
+    assert made.raw.picture_names == made.items["image"].to_pylist()
+
+
+def test_files_may_be_called_as_ours_are(tmp_path: Path) -> None:
+    made = read(tmp_path, {"source.json.csv": ORDERS, "images.zip.csv": ITEMS})
+    assert made.about["items_described"] == 5

@@ -127,6 +127,10 @@ def test_too_few_pairs(tmp_path: Path) -> None:
     few = PicturesWithTexts([None, *toy.toy_items(9)[0][:2]], ["a", "b", "c"])
     with pytest.raises(InputError, match=r"only 2 items have both.*run\.tuned"):
         tune_encoder(tiny("clip"), few, config(), tmp_path, CPU, 0)
+    with pytest.raises(InputError, match=r"only 3 items have both.*run\.tuned"):
+        split_rows(np.arange(3), config())
+    train, held_out = split_rows(np.arange(4), config())  # two pairs each: both have wrong ones
+    assert len(train) == len(held_out) == 2
 
 
 def test_unreadable_pictures_are_left_out_of_their_batch(tmp_path: Path) -> None:
