@@ -16,8 +16,8 @@ from lmm4rec.catalogue.raw.items import read_items
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.unpacked import LONGEST_LINE_BYTES
 from lmm4rec.errors import InputError
-from tests.faults.recipes import WHEN, recipe
-from tests.faults.records import forgiving
+from tests.faults.readers.recipes import WHEN, recipe
+from tests.faults.readers.records import forgiving
 
 GOOD = {"reviewerID": "u", "asin": "i", "overall": 5.0, "unixReviewTime": WHEN}
 GOODS = [json.dumps(GOOD | {"reviewerID": f"u{number}"}).encode() for number in range(3)]

@@ -12,8 +12,8 @@ import pytest
 from lmm4rec.catalogue.raw.interactions import read_interactions
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.errors import InputError
-from tests.faults.recipes import WHEN, recipe
-from tests.faults.records import forgiving
+from tests.faults.readers.recipes import WHEN, recipe
+from tests.faults.readers.records import forgiving
 
 CELLS = {
     "an infinite time": ("5", "Infinity"),

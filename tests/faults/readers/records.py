@@ -20,8 +20,8 @@ from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.catalogue.readers.recognition import recognise
 from lmm4rec.catalogue.readers.rows import column_names, read_rows
-from tests.faults.reader import Reader
-from tests.faults.values import (
+from tests.faults.readers.reader import Reader
+from tests.faults.readers.values import (
     ANYTHING,
     BROKEN,
     DEEP,

@@ -26,8 +26,8 @@ from lmm4rec.catalogue.readers.texts import clean_texts
 from lmm4rec.catalogue.readers.times import read_times
 from lmm4rec.catalogue.sources import FolderSource
 from lmm4rec.errors import InputError
-from tests.faults.reader import Reader
-from tests.faults.records import (
+from tests.faults.readers.reader import Reader
+from tests.faults.readers.records import (
     COLUMNS,
     ROWS,
     forgiving,
@@ -37,7 +37,7 @@ from tests.faults.records import (
     spelled_as_literal,
     written,
 )
-from tests.faults.values import (
+from tests.faults.readers.values import (
     ANYTHING,
     BROKEN,
     DEEP,
