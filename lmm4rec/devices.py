@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numba
 import torch
 
@@ -14,10 +16,16 @@ def choose_device(name: str) -> torch.device:
     """`auto` takes a CUDA device where there is one; `cpu` and `cuda[:n]` insist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and not name.startswith("cuda"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:<number>")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {name!r}: this machine has no CUDA device; use cpu or auto")
+    index = torch.device(name).index or 0
+    if name != "cpu" and index >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices, counted "
+            "from 0; use one of those, or auto"
+        )
     return torch.device(name)
 
 

@@ -25,12 +25,15 @@ def test_a_name_means_a_device(
     has_cuda: bool, name: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * has_cuda)
     assert choose_device(name) == torch.device(device)
 
 
 @pytest.mark.parametrize(
     ("has_cuda", "name", "sentence"),
     [
+        (True, "cuda:abc", "device 'cuda:abc' is not known; use auto"),
+        (True, "cuda:2", "device 'cuda:2': this machine has 2 CUDA devices, counted from 0"),
         (True, "tpu", "device 'tpu' is not known; use auto, cpu, cuda or cuda:<number>"),
         (False, "gpu", "device 'gpu' is not known; use auto"),
         (False, "cuda", "device 'cuda': this machine has no CUDA device; use cpu or auto"),
@@ -41,6 +44,7 @@ def test_other_names_are_one_sentence(
     has_cuda: bool, name: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * has_cuda)
     with pytest.raises(InputError, match=sentence):
         choose_device(name)
 
