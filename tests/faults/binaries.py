@@ -25,9 +25,8 @@ from lmm4rec.features.features import read_features
 from lmm4rec.resuming import load_state, tensor_not_finite
 from lmm4rec.tables import read_table
 from lmm4rec.training.vectors import read_vectors
-from tests.faults.reader import Reader
 from tests.faults.records import files_source, forgiving
-from tests.faults.values import Damage, damages, mostly
+from tests.faults.values import Damage, Reader, damages, mostly
 from tests.toy import ids
 
 ROWS = 4

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from lmm4rec.errors import InputError
 from tests.faults import binaries, records, settings_files
-from tests.faults.reader import Reader
+from tests.faults.values import Reader
 
 READERS: dict[str, Reader] = {**records.READERS, **binaries.READERS, **settings_files.READERS}
 LONGEST_SECONDS = 10

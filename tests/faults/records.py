@@ -22,7 +22,6 @@ from lmm4rec.catalogue.sources.amazon2014 import read_metadata, read_reviews
 from lmm4rec.catalogue.sources.base import Reading
 from lmm4rec.catalogue.sources.files import FilesSource
 from lmm4rec.params import check_section
-from tests.faults.reader import Reader
 from tests.faults.values import (
     ANYTHING,
     BROKEN,
@@ -31,6 +30,7 @@ from tests.faults.values import (
     NUMBERS,
     WORDS,
     Damage,
+    Reader,
     damages,
     mostly,
 )

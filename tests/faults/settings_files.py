@@ -20,9 +20,8 @@ from lmm4rec.evaluation.evaluation import EvaluationConfig
 from lmm4rec.folders import read_json
 from lmm4rec.params import read_params, read_section
 from lmm4rec.training.training import TrainingConfig
-from tests.faults.reader import Reader
 from tests.faults.records import spelled_as_json
-from tests.faults.values import ANYTHING, DEEP, Damage, damages, mostly
+from tests.faults.values import ANYTHING, DEEP, Damage, Reader, damages, mostly
 
 PARAMS = (Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8")
 MODELS: dict[str, type[BaseModel]] = {

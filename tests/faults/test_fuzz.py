@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from lmm4rec.errors import InputError
 from tests.faults import fuzz
 from tests.faults.fuzz import READERS, outcome
-from tests.faults.reader import Reader
-from tests.faults.values import damages
+from tests.faults.values import Reader, damages
 
 FEW = settings(
     max_examples=25, derandomize=True, database=None, deadline=None,

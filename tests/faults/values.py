@@ -1,11 +1,24 @@
-"""What may stand where an id, a number or a text ought to, and bytes that were damaged."""
+"""Fuzzed readers; what may stand where an id or a text ought to; bytes that were damaged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
+
+
+class Reader(NamedTuple):
+    """Cases, and how one is written into a folder and read from there.
+
+    `read` returns where the case was accepted and raises InputError where it was refused; an
+    AssertionError says that what was accepted is not what a reference reads.
+    """
+
+    cases: st.SearchStrategy[Any]
+    read: Callable[[Path, Any], object]
+
 
 WORDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12
