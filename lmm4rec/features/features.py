@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lmm4rec.arrays import read_array, row_not_finite, write_array
+from lmm4rec.doors import finished_name
 from lmm4rec.errors import InputError
 from lmm4rec.features.rules import (
     ALL_ITEMS,
@@ -127,7 +128,8 @@ def refuse_not_finite(matrix: Matrix, item_ids: pa.Array, path: Path, advice: st
     bad = row_not_finite(matrix)
     if bad is not None:
         raise InputError(
-            f"{path}: the vector of item {item_ids[bad].as_py()!r} holds NaN or infinity; {advice}"
+            f"{finished_name(path)}: the vector of item {item_ids[bad].as_py()!r} holds NaN or "
+            f"infinity; {advice}"
         )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lmm4rec.arrays import read_array, row_not_finite, write_array
-from lmm4rec.doors import made_by, reading
+from lmm4rec.doors import finished_name, made_by, reading
 from lmm4rec.errors import InputError
 from lmm4rec.folders import write_json
 from lmm4rec.tables import read_table, write_table
@@ -112,4 +112,6 @@ def _refuse_not_finite(folder: Path, vectors: Vectors | SparseScores, advice: st
         bad = row_not_finite(array)
         if bad is not None:
             row = f"number {bad}" if ids is None else f"of {ids[bad].as_py()!r}"
-            raise InputError(f"{folder / name}.npy: row {row} holds NaN or infinity; {advice}")
+            raise InputError(
+                f"{finished_name(folder / name)}.npy: row {row} holds NaN or infinity; {advice}"
+            )

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lmm4rec.doors import TORCH_DAMAGE, damage, reading, shortened
+from lmm4rec.doors import TORCH_DAMAGE, damage, finished_name, reading, shortened
 from lmm4rec.errors import InputError, did_you_mean
 from lmm4rec.folders import read_json, whole_file, write_json
 from lmm4rec.params import check_section
@@ -198,7 +198,9 @@ def write_encoder(folder: Path, family: str, config: BaseModel, model: nn.Module
     Raises InputError, before anything is written, where a weight is not finite.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    _refuse_not_finite(state, str(folder / WEIGHTS_FILE), "lower the encoder's learning_rate")
+    _refuse_not_finite(
+        state, str(finished_name(folder / WEIGHTS_FILE)), "lower the encoder's learning_rate"
+    )
     with whole_file(folder / WEIGHTS_FILE) as unfinished:
         save_file(state, unfinished)
     write_json(folder / CONFIG_FILE, {"family": family, **config.model_dump()})
