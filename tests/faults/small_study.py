@@ -63,8 +63,8 @@ COMMANDS = {
     f"--output data/evaluations/demo/clip-tiny/vbpr/1 --metrics {METRICS}",
     "end2end": f"{CATALOGUE} --recommender vbpr --seed 1 --vectors data/joint/vectors "
     "--output data/end2end/demo --curve data/curves/demo/joint.csv",
-    "report": "--dataset demo --metrics data/metrics/demo --efficiency data/metrics/efficiency "
-    "--output data/reports/demo",
+    "report": "--dataset demo --metrics data/metrics/demo --about data/corpus/demo/about.json "
+    "--efficiency data/metrics/efficiency --output data/reports/demo",
     "efficiency": "--encoder clip-tiny --weights data/weights/clip-tiny --device cpu "
     "--output data/efficiency/clip-tiny.json --measured data/efficiency/clip-tiny.measured.json",
 }
