@@ -23,7 +23,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from lmm4rec.errors import InputError
-from tests.faults import binaries, cells, records, settings_files
+from tests.faults.readers import binaries, cells, records, settings_files
 from tests.faults.readers.reader import Reader
 
 READERS: dict[str, Reader] = {

@@ -73,11 +73,15 @@ def run(project: Path, toy: dict[str, Any], share: float = 0.5) -> str:
 def test_both_modalities_join_by_id(project: Path) -> None:
     assert run(project, section(project)) == ""
     features = read_features(project / "out", pa.array(IDS))
-    image = np.load(project / "theirs/image_feat.npy").astype(np.float32)[::-1].copy()
+    image = (
+        np.load(project / "theirs/image_feat.npy", allow_pickle=False)
+        .astype(np.float32)[::-1]
+        .copy()
+    )
     image[[N - 1, N - 4]] = 0
     np.testing.assert_array_equal(features.matrices["image"], image)
     assert np.flatnonzero(~features.present["image"]).tolist() == [N - 4, N - 1]
-    text = np.load(project / "theirs/text.npy")
+    text = np.load(project / "theirs/text.npy", allow_pickle=False)
     np.testing.assert_array_equal(features.matrices["text"][1:], text)
     assert np.flatnonzero(~features.present["text"]).tolist() == [0]
     about = json.loads((project / "out/about.json").read_text())
@@ -99,7 +103,7 @@ def test_features_of_most_items_are_asked_for(project: Path) -> None:
 
 def test_mean_vectors_in_place_of_missing_ones_are_refused(project: Path) -> None:
     """All of MMRec's, but for the list of what is missing."""
-    image = np.load(project / "theirs/image_feat.npy")
+    image = np.load(project / "theirs/image_feat.npy", allow_pickle=False)
     image[:8] = image[0]
     np.save(project / "theirs/image_feat.npy", image)
     toy = section(project)

@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = Path("mine/images")
     images.mkdir(parents=True)
     (images / "1.jpg").write_bytes(b"picture")
-    Path("mine/interactions.csv").write_text("user_id,item_id,rating,timestamp\nu,1,5,0\n")
+    Path("mine/interactions.csv").write_text("user_id,item_id,rating,timestamp\nu,1,5,1600000000\n")
     Path("mine/items.csv").write_text("item_id,title,genres,description\n1,a,b,c\n")
     study(Path(), **SMALL)
     assert download().exit_code == 0

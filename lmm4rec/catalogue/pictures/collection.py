@@ -59,9 +59,14 @@ _SHARD_SCHEMA = pa.schema(
 log = logging.getLogger(__name__)
 
 
+_MOST_AN_ITEM = 10_000
+
+
 def _one_or_all(value: Any) -> Any:
-    if value != "all" and (type(value) is not int or value < 1):
-        raise ValueError(f"should be a whole number from 1 on, or the word all, not {value!r}")
+    if value != "all" and (type(value) is not int or not 1 <= value <= _MOST_AN_ITEM):
+        raise ValueError(
+            f"should be a whole number from 1 to {_MOST_AN_ITEM}, or the word all, not {value!r}"
+        )
     return value
 
 

@@ -39,7 +39,9 @@ def clean_texts(column: Texts) -> pa.Array:
     "5 < 10 km/h" is no tag. The two letters \\n and \\t are blanks.
     """
     texts = flat(column)
-    collapsed = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"[\s\pZ]+", " "))
+    collapsed = pc.utf8_trim_whitespace(
+        pc.replace_substring_regex(texts, r"[\s\pZ\x0b\x1c-\x1f\x{85}]+", " ")
+    )
     is_odd = pc.fill_null(
         pc.match_substring_regex(texts, r"[<&\\\x00-\x08\x0e-\x1f\x7f-\x{85}]"), False
     )

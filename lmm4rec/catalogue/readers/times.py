@@ -51,7 +51,7 @@ _CLOCKS = (
     (r" \d{1,2}:\d{1,2} [AaPp][Mm]", " %I:%M %p"),
     (r" \d{6}", " %H%M%S"),
 )
-# (words, what the date matches, the date as the engine writes it)
+# (words, what the date matches, the date as the engine writes it); of equals the first: May is both
 _FORMS = (
     ("yyyy-mm-dd", r"\d{4}-\d{1,2}-\d{1,2}", "%Y-%m-%d"),
     ("yyyy/mm/dd", r"\d{4}/\d{1,2}/\d{1,2}", "%Y/%m/%d"),
@@ -61,8 +61,8 @@ _FORMS = (
     ("dd-mon-yyyy", r"\d{1,2}-[A-Za-z]{3}-\d{4}", "%d-%b-%Y"),
     ("dd mon yyyy", r"\d{1,2} [A-Za-z]{3} \d{4}", "%d %b %Y"),
     ("mon dd, yyyy", r"[A-Za-z]{3} \d{1,2}, \d{4}", "%b %d, %Y"),
-    ("dd month yyyy", r"\d{1,2} [A-Za-z]{4,9} \d{4}", "%d %B %Y"),
-    ("month dd, yyyy", r"[A-Za-z]{4,9} \d{1,2}, \d{4}", "%B %d, %Y"),
+    ("dd month yyyy", r"\d{1,2} [A-Za-z]{3,9} \d{4}", "%d %B %Y"),
+    ("month dd, yyyy", r"[A-Za-z]{3,9} \d{1,2}, \d{4}", "%B %d, %Y"),
 )
 _ZONE = r"(?i)(?P<bare>.*\d) ?(?P<zone>utc|gmt|z|[+-]\d\d(?::?\d\d)?)$"
 _HAS_ZONE = r"(?i)(?:\d:\d\d(?:[.,]\d*)?|[T ]\d{6}) ?(?:utc|gmt|z|[+-]\d\d(?::?\d\d)?)$"
