@@ -22,7 +22,7 @@ SECTIONS = [
     for page in PAGES
     for block in page.blocks("yaml")
     # each format has a block too: tests/catalogue/sources/test_format_docs.py reads those
-    if f"{NAME}:" in block and block in page.text.split("\n## Formats\n")[0]
+    if block.startswith(f"  {NAME}:") and block in page.text.split("\n## Formats\n")[0]
 ]
 SKUS = [f"00{number}" for number in range(6)]  # leading zeros: ids are text
 

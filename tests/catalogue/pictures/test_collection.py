@@ -290,6 +290,6 @@ def test_pictures_of_another_corpus_are_a_sentence(order: list[int], tmp_path: P
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, "two", None])
 def test_pictures_per_item_is_a_number_or_all(value: Any) -> None:
     section = PARAMS.model_dump() | {"pictures_per_item": value}
-    says = "images.pictures_per_item should be a whole number from 1 on, or the word all, not"
+    says = "images.pictures_per_item should be a whole number from 1 to 10000, or the word all, not"
     with pytest.raises(InputError, match=says):
         check_section(section, ImagesParams, "images", Path("params.yaml"))

@@ -95,7 +95,7 @@ def test_a_number_above_twelve_decides_the_order(
 def test_an_order_that_nothing_decides_is_asked_for() -> None:
     column = pa.array(["01/02/2023", "03/04/2023 10:30"])
     with pytest.raises(
-        InputError, match=r"orders.csv: dates such as '01/02/2023' .* date_order: day-f"
+        InputError, match=r"'01/02/2023' .* source\.interactions\.date_order: day-first or"
     ):
         read_times(column, PATH)
     assert read_times(column, PATH, "day-first").seconds.to_pylist() == [1675209600, 1680517800]

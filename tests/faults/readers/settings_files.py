@@ -24,7 +24,7 @@ from tests.faults.readers.reader import Reader
 from tests.faults.readers.records import spelled_as_json
 from tests.faults.readers.values import ANYTHING, DEEP, Damage, damages, mostly
 
-PARAMS = (Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8")
+PARAMS = (Path(__file__).parents[3] / "params.yaml").read_text(encoding="utf-8")
 MODELS: dict[str, type[BaseModel]] = {
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
