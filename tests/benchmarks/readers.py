@@ -123,7 +123,7 @@ def ours(what: str, folder: Path, share: float, reading: Reading) -> int:
         return read_rows([path], layout, ITEM, reading, ("asin", ids)).num_rows
     if what == "table":
         layout = Layout(family="delimited", separator=",")
-                return read_rows([folder / "table.csv"], layout, TABLE, reading).num_rows
+        return read_rows([folder / "table.csv"], layout, TABLE, reading).num_rows
     return len({recognise(path).family for path in folder.iterdir()})
 
 
