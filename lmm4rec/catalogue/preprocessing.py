@@ -267,4 +267,11 @@ def _counts(interactions: pa.Table, items: pa.Table) -> dict[str, Any]:
         "sparsity": round(1 - interactions.num_rows / (n_users * n_items), 8),
         "cold_items": n_items - len(pc.unique(trained["item_id"])),
         "items_without_text": int(pc.sum(pc.equal(items["text"], "")).as_py()),
+        "items_sharing_a_text": _sharing_a_text(items["text"].to_pylist()),
     }
+
+
+def _sharing_a_text(texts: list[str]) -> int:
+    """How many items' text is another's too, word by word; they are counted and never merged."""
+    seen = Counter(text for text in texts if text)
+    return sum(count for count in seen.values() if count > 1)

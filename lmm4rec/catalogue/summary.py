@@ -65,6 +65,8 @@ def warnings(about: Mapping[str, Any]) -> list[str]:
         found.append(f"pictures of no item: {about['pictures_of_no_item']:,} ({first} the first)")
     if about["pictures_not_there"]:
         found.append(f"pictures that are named and not there: {about['pictures_not_there']:,}")
+    if about["items_sharing_a_text"]:
+        found.append(f"items whose text is another's too: {about['items_sharing_a_text']:,}")
     cleaning = about["cleaning"]
     found += [f"{words}: {cleaning[n]:,}" for n, words in _TOLD.items() if cleaning.get(n)]
     return found + list(about["read_as"].get("notes", []))

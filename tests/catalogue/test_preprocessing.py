@@ -233,12 +233,21 @@ def test_corpus_folder_and_its_counts(tmp_path: Path) -> None:
     assert about["interactions_by_split"] == {"train": 21, "validation": 7, "test": 7}
     assert about["sparsity"] == pytest.approx(1 - 35 / 49)
     assert (about["items_described"], about["items_without_text"]) == (3, 5)
+    assert about["items_sharing_a_text"] == 0
     assert (about["items_with_picture_named"], about["pictures_named"]) == (1, 2)
     view = read_training_view(tmp_path / "one")
     test = read_split(tmp_path / "one", "test", view.user_ids, view.item_ids)
     assert (len(view.train), len(view.validation), len(test)) == (21, 7, 7)
     for file in ("interactions.parquet", "items.parquet", "about.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_items_with_the_same_words_are_counted_and_not_merged(tmp_path: Path) -> None:
+    items = [
+        item(f"i{number}", title="Same" if number < 3 else f"t{number}") for number in range(7)
+    ]
+    about = write_corpus(listed(raw(*ROWS), items), tmp_path, params(core=5))
+    assert (about["items"], about["items_sharing_a_text"]) == (7, 3)
 
 
 def test_cold_items_are_counted(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ reached, or may not be asked: those are asked for again.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -258,4 +260,18 @@ def _about(
         "pictures_tried": pc.sum(rows["tried"], min_count=0).as_py(),
         "pictures_kept": counts[OK] + further[OK],
         "items_with_another_than_their_first": pc.sum(rows["stands_in"], min_count=0).as_py(),
+        "items_sharing_a_picture": _sharing(shards, counts[OK]),
     }
+
+
+def _sharing(shards: list[Path], n_pictured: int) -> int:
+    """How many items' main picture is another's too, byte by byte: a shop's placeholder, say."""
+    seen = Counter(
+        hashlib.sha256(content).digest()
+        for path in shards
+        for content in _main(path)["bytes"].drop_null().to_pylist()
+    )
+    sharing = sum(count for count in seen.values() if count > 1)
+    if sharing > n_pictured // 2:
+        log.warning("%d of %d pictures are another item's too: placeholders?", sharing, n_pictured)
+    return sharing

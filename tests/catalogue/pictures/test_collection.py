@@ -132,6 +132,7 @@ def test_every_item_has_its_own_row_and_status(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "about.json").read_text()) == {
         "items": 30, "pictures_by_status": counts, "pictures_named": 29, "pictures_tried": 29,
         "pictures_kept": 25, "items_with_another_than_their_first": 0,
+        "items_sharing_a_picture": 0,
     }  # fmt: skip
 
 
