@@ -59,6 +59,7 @@ def fingerprints(project: Path) -> list[str]:
     return [fingerprint(project / name) for name in OUTPUTS]
 
 
+@pytest.mark.slow
 def test_killed_then_run_again_then_evaluated_and_extracted(project: Path) -> None:
     toy.kill_once_there(project, COMMAND, "end2end-*/best-*.pt")
     assert not any((project / name).exists() for name in OUTPUTS)

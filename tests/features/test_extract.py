@@ -183,6 +183,7 @@ def test_pictures_of_another_corpus(tmp_path: Path) -> None:
         Catalogue(tmp_path / "two/data/corpus/toy", project / "data/images/toy")
 
 
+@pytest.mark.slow
 def test_stage_killed_then_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
     """1,100 items, three shards: the kill comes once the first stands."""
     project = toy.toy_project(tmp_path, 1100)

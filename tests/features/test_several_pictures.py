@@ -96,6 +96,7 @@ def test_pictures_that_cancel_out_leave_the_main_one() -> None:
     assert shard["has_image"].tolist() == [True, True]
 
 
+@pytest.mark.slow
 def test_the_stage_says_how_many_pictures_were_there_and_used(tmp_path: Path) -> None:
     project = toy.toy_project(tmp_path, 40)
     command = toy.stage_command("extract", "data/features/toy/toy")

@@ -61,6 +61,7 @@ def test_adding_a_recommender_runs_only_it(clone: Clone) -> None:
     }
 
 
+@pytest.mark.slow
 def test_training_an_encoder_with_a_recommender_runs_only_that(clone: Clone) -> None:
     """The lists of the finished run are empty, which runs nothing."""
     clone.edit(END_TO_END)
@@ -73,6 +74,7 @@ def test_training_an_encoder_with_a_recommender_runs_only_that(clone: Clone) -> 
     assert (clone.folder / "dvc.lock").read_text() == before
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_what_one_has_found(clone: Clone) -> None:
     """Each stage that they can share: the same features; weights and curves but for rounding."""
     clone.edit(END_TO_END)

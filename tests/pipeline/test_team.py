@@ -30,6 +30,7 @@ def colleague(clone: Clone, tmp_path: Path) -> Callable[[], Clone]:
     return make
 
 
+@pytest.mark.slow
 def test_a_colleague_trains_on_pulled_features(
     clone: Clone, colleague: Callable[[], Clone]
 ) -> None:

@@ -125,6 +125,7 @@ def test_mirror_folder_replaces_the_hub(
         published_clip(named, tag, None, None, received(tmp_path))
 
 
+@pytest.mark.slow
 def test_silent_hub_is_one_sentence(tmp_path: Path) -> None:
     """The hub's address leads to a closed local port."""
     code = (

@@ -7,6 +7,7 @@ import math
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 
 from lmm4rec.encoders.tuning.retrieval import retrieval_recall
@@ -28,6 +29,7 @@ def test_recall_by_hand() -> None:
     assert math.isclose(recalls["text_to_image_recall@5"], 5 / 6)
 
 
+@pytest.mark.slow
 def test_stage_killed_then_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
     project = toy.toy_project(tmp_path, 200)
     outputs = ("data/tuned/toy", "data/plots/toy.csv", "data/metrics/toy.json")

@@ -134,6 +134,7 @@ def test_a_mirror_replaces_the_hub(
         published_pair(image, text_section(**hub), 8, ReceivedFiles(folder, folder / "sums"))
 
 
+@pytest.mark.slow
 def test_a_silent_hub_is_one_sentence(tmp_path: Path) -> None:
     """The hub's address leads to a closed local port."""
     section = """encoders:
