@@ -35,7 +35,11 @@ class Coverage:
 
     @property
     def n_pictured(self) -> int:
-        return _known(self.bought, self.pictures.table["item_id"])
+        """Items with a picture that is a link, or there."""
+        absent = pa.array(list(self.pictures.not_there), pa.string())
+        table = self.pictures.table
+        there = table.filter(pc.invert(pc.is_in(table["picture"], value_set=absent)))
+        return _known(self.bought, there["item_id"])
 
     def counts(self, new: pa.Array) -> dict[str, Any]:
         """For about.json."""

@@ -22,6 +22,7 @@ from lmm4rec.catalogue.corpus import (
 )
 from lmm4rec.catalogue.coverage import Coverage, refuse_undescribed, refuse_unpictured
 from lmm4rec.catalogue.raw.catalogue import RawCatalogue, new_arrivals
+from lmm4rec.catalogue.raw.doubtful import alike, told
 from lmm4rec.catalogue.raw.pictures import FoundPictures
 from lmm4rec.catalogue.readers.reading import Reading
 from lmm4rec.errors import InputError
@@ -74,6 +75,10 @@ def write_corpus(raw: RawCatalogue, folder: Path, params: PreprocessParams) -> d
         "protocol": params.model_dump(),
         "read_as": raw.recipe.model_dump(mode="json", exclude_defaults=True),
         "times": reading.times,
+        "alike": {
+            "users": told(alike(pc.unique(interactions["user_id"]))),
+            "items": told(alike(bought)),
+        },
         "cleaning": dict(reading.counts),
         **_counts(interactions, items.filter(pc.greater(items["interactions"], 0))),
         **coverage.counts(new),
@@ -130,9 +135,11 @@ def split_rows(
     counts["without_training"] = table.num_rows - kept.num_rows
     if not kept.num_rows:
         raise InputError("no user has a training interaction; look at the split's names in params")
-    kept = kept.set_column(
-        kept.schema.get_field_index("rating"), "rating", pc.fill_null(kept["rating"], 1.0)
-    )
+    if kept["rating"].null_count == kept.num_rows:  # there are none: what was taken counts alike
+        ones = pc.fill_null(kept["rating"], 1.0)
+        kept = kept.set_column(kept.schema.get_field_index("rating"), "rating", ones)
+    else:
+        counts["unrated"] = kept["rating"].null_count
     kept = kept.sort_by([("user_id", "ascending"), ("item_id", "ascending")])
     return kept.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)
 

@@ -10,6 +10,7 @@ _LABEL_WIDTH = 14
 _DROPPED = {
     "unparsable_lines": "cannot be read",
     "cancelled": "cancelled orders",
+    "returns": "of no or a negative quantity",
     "kinds_without_weight": "of a kind of weight 0",
     "without_ids": "without a user or an item",
     "duplicate_interactions": "repeat a pair",
@@ -26,6 +27,7 @@ _TOLD = {
     "users_with_blanks_around": "ids of users with blanks around them, which are cut",
     "titles_of_script": "titles that are code of a web page and count as missing",
     "drafts": "drafts (with texts where they were bought, and no new arrivals)",
+    "unrated": "interactions without a rating, where others have one",
     "truncated_files": "files that break off",
 }
 
@@ -67,6 +69,9 @@ def warnings(about: Mapping[str, Any]) -> list[str]:
         found.append(f"pictures that are named and not there: {about['pictures_not_there']:,}")
     if about["items_sharing_a_text"]:
         found.append(f"items whose text is another's too: {about['items_sharing_a_text']:,}")
+    for what, pair in about["alike"].items():
+        if pair:
+            found.append(f"ids of {what} that may be one, in two spellings: {pair} among others")
     cleaning = about["cleaning"]
     found += [f"{words}: {cleaning[n]:,}" for n, words in _TOLD.items() if cleaning.get(n)]
     return found + list(about["read_as"].get("notes", []))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.raw.doubtful import refuse_shortened
 from lmm4rec.catalogue.raw.items import products_by_alias, translated
 from lmm4rec.catalogue.raw.recipe import SPLITS, GivenSplit, InteractionsRecipe, Recipe
 from lmm4rec.catalogue.raw.tables import RAW_INTERACTIONS
@@ -19,6 +20,7 @@ from lmm4rec.catalogue.readers.times import read_times
 from lmm4rec.errors import InputError
 
 _SHOWN_KINDS = 8
+_MOST_UNDATED = 0.5
 
 
 def read_interactions(folder: Path, recipe: Recipe, reading: Reading) -> pa.Table:
@@ -28,9 +30,10 @@ def read_interactions(folder: Path, recipe: Recipe, reading: Reading) -> pa.Tabl
     rows = _rows(folder, paths, table, reading)
     reading.counts["interaction_rows"] = rows.num_rows
     rows = _without_cancelled(_carried_down(rows, table), table, reading)
+    rows = _without_returns(rows, table, reading)
     rows, weights = _weighed(rows, recipe, reading, paths[0])
-    users = _ids(rows, table.user, "users", reading)
-    items = _ids(rows, table.item, "items", reading)
+    users = _ids(rows, table.user, "users", reading, paths[0])
+    items = _ids(rows, table.item, "items", reading, paths[0])
     if recipe.users_by_number is not None:
         users = translated(users, folder, recipe.users_by_number, reading)
     if recipe.items_by_number is not None:
@@ -74,7 +77,7 @@ def hashed_ids(ids: pa.ChunkedArray, salt: bytes) -> pa.Array:
 def _rows(folder: Path, paths: list[Path], table: InteractionsRecipe, reading: Reading) -> pa.Table:
     columns = [
         *table.user, *table.item, *table.rating, *table.timestamp, *table.kind,
-        *table.carried_down, *table.cancelled,
+        *table.carried_down, *table.cancelled, *table.quantity,
     ]  # fmt: skip
     columns += [table.order] if table.order else []
     columns += [table.split.column] if table.split else []
@@ -106,6 +109,15 @@ def _without_cancelled(rows: pa.Table, table: InteractionsRecipe, reading: Readi
     stands = pc.is_null(coalesced(rows, table.cancelled))
     kept = rows.filter(stands)
     reading.counts["cancelled"] = rows.num_rows - kept.num_rows
+    return kept
+
+
+def _without_returns(rows: pa.Table, table: InteractionsRecipe, reading: Reading) -> pa.Table:
+    if not table.quantity:
+        return rows
+    amounts, _ = read_ratings(coalesced(rows, table.quantity))
+    kept = rows.filter(pc.fill_null(pc.greater(amounts, 0), True))
+    reading.counts["returns"] = rows.num_rows - kept.num_rows
     return kept
 
 
@@ -141,8 +153,9 @@ def _kind(rows: pa.Table, table: InteractionsRecipe) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(coalesced(rows, table.kind))
 
 
-def _ids(rows: pa.Table, columns: list[str], what: str, reading: Reading) -> pa.Array:
+def _ids(rows: pa.Table, columns: list[str], what: str, reading: Reading, path: Path) -> pa.Array:
     ids, trimmed = clean_ids(coalesced(rows, columns))
+    refuse_shortened(ids, path, columns)
     if trimmed:
         reading.counts[f"{what}_with_blanks_around"] += trimmed
     return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
@@ -157,6 +170,7 @@ def _seconds(
         return pa.nulls(n, pa.int64()), pa.array([False] * n, pa.bool_())
     times = read_times(coalesced(rows, table.timestamp), paths[0], table.date_order)
     reading.times = times.form
+    _refuse_unknown_form(times.is_bad, rows, table, paths[0])
     if times.is_order and not table.order_is_time:
         raise InputError(
             f"{paths[0]}: {table.timestamp[0]} holds numbers too small for times, {times.form}; "
@@ -164,6 +178,20 @@ def _seconds(
             "times, source.interactions.order_is_time: true"
         )
     return times.seconds, times.is_bad
+
+
+def _refuse_unknown_form(
+    is_bad: pa.Array, rows: pa.Table, table: InteractionsRecipe, path: Path
+) -> None:
+    """InputError where hardly a time can be read: they are in a form that is not known."""
+    count = pc.sum(is_bad, min_count=0).as_py()
+    if count > _MOST_UNDATED * rows.num_rows:
+        example = rows[table.timestamp[0]][pc.index(is_bad, True).as_py()].as_py()
+        raise InputError(
+            f"{path}: {count} of {rows.num_rows} times cannot be read, such as {example!r} in "
+            f"{table.timestamp[0]}; write them as 2024-01-31 13:30:00 or as seconds since 1970, or "
+            "do without, as source.interactions.timestamp: null"
+        )
 
 
 def _splits(rows: pa.Table, table: InteractionsRecipe, paths: list[Path]) -> pa.Array:

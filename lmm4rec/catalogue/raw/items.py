@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmm4rec.catalogue.raw.doubtful import refuse_shortened
 from lmm4rec.catalogue.raw.recipe import IdMap, ItemsRecipe, Recipe
 from lmm4rec.catalogue.raw.tables import RAW_ITEMS
 from lmm4rec.catalogue.readers.ids import clean_ids
@@ -86,6 +87,7 @@ def item_rows(
     there = list(dict.fromkeys(asked))
     rows = read_rows(paths, table.layout, there, reading, wanted=early, root=folder, ids=own)
     ids, _ = clean_ids(pc.coalesce(*(rows[column] for column in table.item)))
+    refuse_shortened(ids, paths[0], table.item)
     if table.is_numbered and recipe.items_by_number is not None:
         ids = translated(ids, folder, recipe.items_by_number, reading)
     if recipe.items_are == "variant" and table.alias:

@@ -62,6 +62,7 @@ class InteractionsRecipe(Section):
     cancelled: Columns = Field(
         default=[]
     )  # a row of an order where one of these is filled counts as none
+    quantity: Columns = Field(default=[])  # a row of none or fewer is a return
     hashed: bool = False  # users are personal data: only salted sums of them are kept
 
 

@@ -131,7 +131,7 @@ def _encoding(path: Path, head: bytes) -> Encoding:
         pass
     except UnicodeDecodeError:  # the file ends within a letter
         wrong += 1
-    if not wrong or right > 10 * wrong:
+    if not wrong or right > 2 * wrong:
         return "utf-8"
     _refuse_undefined(path)
     return "cp1252"

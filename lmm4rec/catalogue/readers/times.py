@@ -36,6 +36,7 @@ _UNITS = (
     (1e11, 1_000, "milliseconds since 1970"),
     (1e8, 1, "seconds since 1970"),
 )
+_FROM_SECONDS, _TO_SECONDS = -2_208_988_800, 7_258_118_400  # 1900 and 2200: beyond is no time
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WHOLE = r"^[+-]?\d{1,18}(\.\d*)?$"
 _DAY = r"^(19|20|21)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
@@ -92,6 +93,9 @@ def read_times(column: Texts, path: Path, order: Order | None = None) -> Times:
 
 
 def _times(seconds: pa.Array, form: str, is_order: bool = False) -> Times:
+    if not is_order:  # an order may be of any size
+        is_sane = pc.and_(pc.greater(seconds, _FROM_SECONDS), pc.less(seconds, _TO_SECONDS))
+        seconds = pc.if_else(is_sane, seconds, None)
     return Times(seconds, pc.is_null(seconds), form, is_order)
 
 
@@ -117,7 +121,10 @@ def _from_numbers(whole: pa.Array, texts: pa.Array) -> Times:
             # floored, so that times before 1970 are cut to the same side
             numbers = pc.fill_null(whole, 0).to_numpy(zero_copy_only=False)
             seconds = pa.array(np.floor_divide(numbers, a_second), pa.int64())
-            return _times(pc.if_else(pc.is_valid(whole), seconds, None), name)
+            # what is of the size of another unit is not of this one: files of two years, say
+            larger = next((one for one, *_ in reversed(_UNITS) if one > least), np.inf)
+            is_such = pa.array((np.abs(numbers) >= least) & (np.abs(numbers) < larger))
+            return _times(pc.if_else(pc.and_(pc.is_valid(whole), is_such), seconds, None), name)
     return _times(whole, "an order and no time", is_order=True)
 
 

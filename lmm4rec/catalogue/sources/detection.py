@@ -16,9 +16,10 @@ from lmm4rec.catalogue.readers.numbers import read_ratings
 from lmm4rec.catalogue.readers.times import read_times
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.tables_found import Roles, Table, roles_by_name
+from lmm4rec.catalogue.sources.unread import unread_files
 from lmm4rec.errors import InputError
 
-_INTERACTION_ROLES = ("user", "item", "timestamp", "rating", "kind", "split")
+_INTERACTION_ROLES = ("user", "item", "timestamp", "rating", "kind", "split", "quantity")
 _TEXT_ROLES = ("title", "brand", "categories", "description")
 _ITEM_ROLES = ("item", *_TEXT_ROLES, "image", "group")
 _JOINED_SHARE = 0.5  # of bought items that a table must know to be the items table by values
@@ -49,10 +50,7 @@ class Detection:
             if {"user", "item"} <= roles_by_name(t.columns, _INTERACTION_ROLES).keys()
         ]
         if len(named) > 1:
-            raise InputError(
-                f"{self._folder.root}: {_listed(named)} each have users and items; write which one "
-                f"holds the interactions, as source.interactions: {named[0].all_files[0]}"
-            )
+            raise self._several(named)
         if named:
             return self.in_interactions(named[0], {}, items)
         half = [
@@ -63,6 +61,20 @@ class Detection:
             if found is not None:
                 return found
         raise self._no_interactions(half)
+
+    def _several(self, named: list[Table]) -> InputError:
+        first = named[0].all_files[0]
+        if all(set(table.columns) == set(named[0].columns) for table in named):
+            every = ", ".join(table.all_files[0] for table in named)
+            return InputError(
+                f"{self._folder.root}: {_listed(named)} each have users and items, under the same "
+                f"names; write source.interactions: {{file: [{every}]}} where they are one table "
+                f"in parts, or source.interactions: {first} where that is meant alone"
+            )
+        return InputError(
+            f"{self._folder.root}: {_listed(named)} each have users and items; write which one "
+            f"holds the interactions, as source.interactions: {first}"
+        )
 
     def in_interactions(self, table: Table, known: Roles, items: Found | None) -> Found:
         """Roles of a table's columns, beside those that are known."""
@@ -236,6 +248,13 @@ class Detection:
 
     def _no_interactions(self, half: list[Table]) -> InputError:
         root = self._folder.root
+        unread = unread_files(self._folder, self._folder.tables)
+        if unread:
+            return InputError(
+                f"{root}: no table that can be read has users and items, and these files are not "
+                f"read: {unread}; mend or convert them, or name the columns of another, as "
+                "source.interactions: {file: ..., user: ..., item: ...}"
+            )
         nameless = [table for table in half if not table.layout.header]
         if nameless:
             name = nameless[0].all_files[0]

@@ -138,7 +138,7 @@ def _with_hashed_users(
     """
     columns = [
         *table.item, *table.rating, *table.timestamp, *table.kind, *table.carried_down,
-        *table.cancelled, *table.user, *([table.order] if table.order else []),
+        *table.cancelled, *table.quantity, *table.user, *([table.order] if table.order else []),
     ]  # fmt: skip
     names = [name for part in table.files.values() for name in part]
     paths = [theirs.root / name for name in names]

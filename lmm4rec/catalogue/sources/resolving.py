@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmm4rec.catalogue.raw.recipe import IdMap, InteractionsRecipe, ItemsRecipe, Recipe
-from lmm4rec.catalogue.readers.layout import Layout
 from lmm4rec.catalogue.sources.detection import Detection, Found
 from lmm4rec.catalogue.sources.folder import Folder
 from lmm4rec.catalogue.sources.pictures_found import features_of, pictures_of
@@ -18,6 +17,7 @@ from lmm4rec.catalogue.sources.tables_found import (
     files_named,
     open_table,
 )
+from lmm4rec.catalogue.sources.unread import notes_of_unread, refuse_effectless
 from lmm4rec.catalogue.sources.words import (
     LAYOUT_WORDS,
     InteractionsWords,
@@ -70,12 +70,19 @@ class _Resolving:
         ids = self._detection.ids(interactions.table, interactions.roles["item"])
         is_said = "pictures" in self._words.model_fields_set
         said = self._words if is_said else self._preset
+        tables = [interactions] if items is None else [interactions, items]
+        self._notes += notes_of_unread(
+            self._folder,
+            [(one.table, one.roles) for one in tables],
+            self._mapping_files(),
+            is_known=self._preset is not None,
+        )
         pictures, notes = pictures_of(
             self._folder, said, items, ids, self._detection, strict=is_said
         )
         self._notes += notes
         default = self._preset or Words()
-        return Recipe(
+        recipe = Recipe(
             preset=self._name,
             interactions=self._interactions_recipe(interactions),
             items=recipe_items,
@@ -88,6 +95,8 @@ class _Resolving:
             new_arrivals=self._words.new_arrivals or default.new_arrivals or "include",
             notes=list(dict.fromkeys(self._notes)),
         )
+        refuse_effectless(self._folder, recipe)
+        return recipe
 
     def _either(self, word: str) -> Any:
         if word in self._words.model_fields_set:
@@ -283,8 +292,7 @@ class _Resolving:
         table = open_table(self._folder, {"all": names[:1]}, said.layout())
         for column in (said.number, said.id):
             columns_there(table, [column], f"source.{word}", self._folder, strict=True)
-        layout: Layout = table.layout
-        return IdMap(files=names[:1], layout=layout, number=said.number, id=said.id)
+        return IdMap(files=names[:1], layout=table.layout, number=said.number, id=said.id)
 
 
 def _usual_split(column: str) -> dict[str, str]:

@@ -176,5 +176,6 @@ def roles_by_name(columns: Collection[str], roles: Collection[str]) -> Roles:
 
 def _plain(name: str) -> str:
     """A name without case, accents, and what is no letter or digit."""
-    letters = unicodedata.normalize("NFKD", name.casefold())
+    bare = re.sub(r"\s*\([^)]*\)\s*$", "", name) or name  # Date (UTC)
+    letters = unicodedata.normalize("NFKD", bare.casefold())
     return "".join(c for c in letters if c.isalnum())

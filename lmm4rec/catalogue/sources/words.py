@@ -64,6 +64,7 @@ class InteractionsWords(TableWords):
     order: Text | None = None
     carried_down: Names = None
     cancelled: Names = None
+    quantity: Names = None
     hashed: bool | None = None
 
     @model_validator(mode="after")

@@ -121,10 +121,22 @@ def test_a_single_slip_is_bad_and_decides_nothing() -> None:
     [(1, "seconds"), (10**3, "milliseconds"), (10**6, "microseconds"), (10**9, "nanoseconds")],
 )
 def test_units_by_the_size_of_the_median(factor: int, form: str) -> None:
-    moments = [1_700_006_400, 1_705_107_599, 4]
+    moments = [1_700_006_400, 1_705_107_599, 1_600_000_000]
     found = read(*(str(moment * factor + factor - 1) for moment in moments))
     assert found.seconds.to_pylist() == moments
     assert found.form == f"{form} since 1970"
+
+
+def test_a_number_of_another_units_size_is_no_time_of_this_one() -> None:
+    """Files of two years, one in seconds, one in milliseconds: read alike, one of them is 1970."""
+    found = read("1700006400", "1705107599", "1706052360000", "0", "-5")
+    assert found.seconds.to_pylist() == [1700006400, 1705107599, None, None, None]
+    assert found.is_bad.to_pylist() == [False, False, True, True, True]
+
+
+def test_no_time_lies_beyond_the_century() -> None:
+    found = read("2023-11-15", "9999-12-31", "2924-01-01", "1066-10-14")
+    assert found.seconds.to_pylist() == [1700006400, None, None, None]
 
 
 def test_small_numbers_are_an_order_and_no_time() -> None:
@@ -138,7 +150,7 @@ def test_what_is_no_time_is_bad() -> None:
     assert found.is_bad.to_pylist() == [False] + [True] * 7
     found = read("1700006400", "x", "0x65", "9" * 400, "nan", "1700006400.9", "-1.5", "1.7e9")
     assert found.seconds.to_pylist() == [
-        1700006400, None, None, None, None, 1700006400, -2, 1700000000,
+        1700006400, None, None, None, None, 1700006400, None, 1700000000,
     ]  # fmt: skip
     assert all(read(None, "").is_bad.to_pylist())
     assert read("soon", "later").seconds.to_pylist() == [None, None]

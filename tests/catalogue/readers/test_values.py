@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 import unicodedata
 from typing import Any
 
@@ -23,17 +24,28 @@ WRITABLE = st.characters(codec="utf-8")
 TEXTS = st.lists(st.none() | st.text(WRITABLE, max_size=8), max_size=6)
 
 
+INVISIBLE = re.compile("[\x00\u200b-\u200d\u2060\ufeff]")
+
+
 @settings(max_examples=100, deadline=None)
 @given(ids=TEXTS)
 def test_ids_are_trimmed_and_composed_and_nothing_else(ids: list[str | None]) -> None:
     found, changed = clean_ids(pa.array(ids, pa.string()))
     for one, theirs in zip(found.to_pylist(), ids, strict=True):
         if one is None:
-            assert theirs is None or not theirs.strip()
+            assert theirs is None or not INVISIBLE.sub("", theirs).strip()
         else:
             assert theirs is not None
-            assert one == unicodedata.normalize("NFC", theirs.strip())
+            seen = INVISIBLE.sub("", theirs)
+            assert one == unicodedata.normalize("NFC", seen.strip())
     assert 0 <= changed <= len(ids)
+
+
+def test_what_nobody_sees_and_how_spreadsheets_keep_text() -> None:
+    ids = pa.array(["\ufeffK2007", "SKU\u200b1", "a\x00b", '="00123"', '="', "'7"])
+    found, changed = clean_ids(ids)
+    assert found.to_pylist() == ["K2007", "SKU1", "ab", "00123", '="', "'7"]
+    assert changed == 4
 
 
 def test_trimmed_ids_are_counted() -> None:

@@ -38,17 +38,17 @@ ALL = {**LOG, "rating": "stars", "timestamp": "t", "split": SPLIT}
 def test_all_columns_from_csv_and_from_parquet(tmp_path: Path) -> None:
     (mine(tmp_path) / "log.tsv").write_text(
         "who\twhat\tstars\tt\tlabel\n"
-        f"1\ta\t4.5\t{WHEN}\t0\n1\tb\t3\t{WHEN + 1}.9\t1\n2\tc\t1e0\t-5\t2\n"
+        f"1\ta\t4.5\t{WHEN}\t0\n1\tb\t3\t{WHEN + 1}.9\t1\n2\tc\t1e0\t{WHEN - 5}\t2\n"
     )
     from_csv = interactions(tmp_path, {**ALL, "file": "log.tsv"})
     assert from_csv["rating"].to_pylist() == [4.5, 3.0, 1.0]
-    assert from_csv["timestamp"].to_pylist() == [WHEN, WHEN + 1, -5]
+    assert from_csv["timestamp"].to_pylist() == [WHEN, WHEN + 1, WHEN - 5]
     assert from_csv["split"].to_pylist() == ["train", "validation", "test"]
     columns = {
         "who": [1, 1, 2],
         "what": ["a", "b", "c"],
         "stars": [4.5, 3.0, 1.0],
-        "t": [float(WHEN), WHEN + 1.9, -5.0],
+        "t": [float(WHEN), WHEN + 1.9, WHEN - 5.0],
         "label": [0, 1, 2],
     }
     pq.write_table(pa.table(columns), mine(tmp_path) / "log.parquet")

@@ -53,8 +53,9 @@ def refused(folder: Path, files: Files, **words: Any) -> str:
 UNDECIDED: dict[str, tuple[Files, str, dict[str, Any]]] = {
     "two tables of interactions": (
         {"views.csv": ORDERS, "buys.csv": ORDERS, "items.csv": ITEMS},
-        "buys.csv and views.csv each have users and items; write which one holds the interactions, "
-        "as source.interactions: buys.csv",
+        "buys.csv and views.csv each have users and items, under the same names; write "
+        "source.interactions: {file: [buys.csv, views.csv]} where they are one table in parts, or "
+        "source.interactions: buys.csv where that is meant alone",
         {"interactions": "buys.csv"},
     ),
     "two tables of items": (
