@@ -23,6 +23,7 @@ _ADVICE = {
     ".rar": "unpack it", ".7z": "unpack it", ".heic": "save it as JPEG", ".heif": "save it as JPEG",
     ".pkl": "write it as Parquet", ".pickle": "write it as Parquet", ".lmdb": "give its files",
 }  # fmt: skip
+_PICTURES = (".heic", ".heif")
 # Words by which rows say that nothing was bought after all.
 _UNDONE = r"(?i)cancel|refund|return|void|reject|storn|erstatt|annul|rembours|dislike|^false$"
 
@@ -30,7 +31,11 @@ _UNDONE = r"(?i)cancel|refund|return|void|reject|storn|erstatt|annul|rembours|di
 def unread_files(folder: Folder, read: Collection[str]) -> str | None:
     """Files that may hold something and are none of those `read`, with what to do; null: none."""
     told = []
+    # what lies among pictures is no table: readme.txt, Thumbs.db
+    among = {PurePosixPath(name).parts[0] for name in folder.loose_pictures if "/" in name}
     for name in folder.names:
+        if PurePosixPath(name).parts[0] in among and not name.lower().endswith(_PICTURES):
+            continue
         suffix = PurePosixPath(name).suffix.lower()
         is_empty_zip = suffix == ".zip" and name not in folder.packs
         if name in read:
