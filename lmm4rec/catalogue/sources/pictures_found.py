@@ -173,7 +173,9 @@ def _detected(
     some = ids.slice(0, _FEW)
     ways: list[tuple[float, PicturesRecipe]] = []
     if folder.pictures:
-        share = _share(match_pictures(folder.pictures, some.to_pylist()).table, some)
+        matched = match_pictures(folder.pictures, some.to_pylist()).table
+        share = _share(matched, some)
+        _refuse_same_names(folder, matched)
         ways.append((share, PicturesRecipe(files=_tops(folder), by_name=True)))
         ways += [(share, recipe) for share, recipe in _tables_of(folder, items, some, detection)]
     columns = [] if items is None else _picture_columns(folder, items)
@@ -191,6 +193,21 @@ def _detected(
     if not ways:
         return None, ["there are no pictures"]
     return max(ways, key=lambda way: way[0])[1], []
+
+
+def _refuse_same_names(folder: Folder, matched: pa.Table) -> None:
+    """InputError where most items have pictures of one name in several folders: which is it?"""
+    names: dict[str, set[str]] = {}
+    for row in matched.to_pylist():
+        names.setdefault(row["item_id"], set()).add(PurePosixPath(row["picture"]).name)
+    n_pictures = matched.num_rows
+    if names and n_pictures - sum(map(len, names.values())) > len(names) // 2:
+        tops = [top for top in _tops(folder) if top != "."]
+        if len(tops) > 1:
+            raise InputError(
+                f"{folder.root}: {', '.join(tops)} hold pictures of the same items under the same "
+                f"names; write which are meant, as source.pictures: {tops[0]}"
+            )
 
 
 def _picture_columns(folder: Folder, items: Found) -> list[str]:

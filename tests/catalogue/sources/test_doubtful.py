@@ -110,3 +110,12 @@ def test_pictures_that_are_not_there_are_no_pictures(tmp_path: Path) -> None:
     sentence = refused(tmp_path, {"orders.csv": ORDERS, "items.csv": items})
     assert "there are pictures of 0 of 5 bought items" in sentence
     assert "lost/0.jpg" in sentence
+
+
+def test_pictures_of_one_name_in_several_folders(tmp_path: Path) -> None:
+    photos = {f"{top}/sku{i}.jpg": "" for top in ("old", "photos") for i in range(5)}
+    files = {"orders.csv": ORDERS, "items.csv": ITEMS, **photos}
+    sentence = refused(tmp_path, files)
+    assert "old, photos hold pictures of the same items under the same names" in sentence
+    made = read(tmp_path, files, pictures="photos")
+    assert made.items["image"].to_pylist() == [f"photos/sku{i}.jpg" for i in range(5)]
