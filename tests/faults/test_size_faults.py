@@ -111,6 +111,7 @@ def asking_for_too_much(place: str) -> Setting:
     return setting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", WHERE_SIZES_BECOME_ARRAYS)
 def test_a_stage_without_so_much_memory(stage: str, whole: Path, tmp_path: Path) -> None:
     place, named = WHERE_SIZES_BECOME_ARRAYS[stage]

@@ -111,6 +111,7 @@ def test_bfloat16_is_measured_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.bfloat16 in seen and found["precision"] == "bfloat16"
 
 
+@pytest.mark.slow
 def test_stage_and_table(tmp_path: Path) -> None:
     project = toy.toy_project(tmp_path, 9)
     command = [sys.executable, "-m", "stages.efficiency", "--encoder", "toy", "--device", "cpu"]

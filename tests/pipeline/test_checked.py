@@ -43,6 +43,7 @@ def test_a_name_that_could_break_a_command_is_refused_before_it_could(
     assert not (clone.folder / "hacked").exists()
 
 
+@pytest.mark.slow
 def test_files_that_a_catalogue_was_made_of_are_compared_in_every_run(
     clone: Clone, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def run(project: Path, code: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", WITH_TINY)
 def test_extracting_and_fine_tuning(family: str, tmp_path: Path) -> None:
     project = toy.toy_project(tmp_path, 40, family)

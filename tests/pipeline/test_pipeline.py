@@ -25,6 +25,7 @@ def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
     assert clone.would_run() == set()
 
 
+@pytest.mark.slow
 def test_editing_a_recommender_reruns_it_alone(clone: Clone) -> None:
     clone.edit({"recommenders.vbpr.dimensions": 8})
     features = SMALL["run.features"]

@@ -149,6 +149,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_a_folder_of_several_stages_and_a_file_of_one(tmp_path: Path) -> None:
     """Inputs that are no stage's output, but hold some or lie in one."""
     (tmp_path / "first").mkdir()

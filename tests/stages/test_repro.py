@@ -86,6 +86,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_a_colleagues_change_runs_on_what_is_fetched_for_it(
     project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
