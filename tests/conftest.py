@@ -20,9 +20,25 @@ REVISIONS = dict(guard.rstrip(")").split(" (raise ") for guard in GUARDED.values
 os.environ["LMM4REC_OWN_NETWORK"] = "127.0.0.1"
 
 
+LONGEST = "test_recommenders.py"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):  # of pytest-xdist
-        items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)
+    """What takes longest begins first, where workers of pytest-xdist share files among them.
+
+    The first file of the pipeline makes the demo that the others copy: a worker begins with it,
+    another with the longest file of the rest, and nobody waits for it.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    pipeline = [item.path for item in items if item.get_closest_marker("pipeline")]
+
+    def place(item: pytest.Item) -> int:
+        if item.path in pipeline:
+            return 0 if item.path == pipeline[0] else 2
+        return 1 if item.path.name == LONGEST else 3
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)
