@@ -66,7 +66,7 @@ def test_a_damaged_input(stage: str, damage: str, whole: Path, tmp_path: Path) -
             # A flipped number may be found out by what is computed of it, and where.
             named = "" if damage == "flipped" else rf".*{name.parent}"
             assert re.search(f"^Error: {named}", done.last_line), (name, done.said)
-            assert done.said.count("Error") == 1 and ".unfinished" not in done.said
+            assert done.said.count("Error: ") == 1 and ".unfinished" not in done.said
             refused += 1
         shutil.rmtree(copy)
     assert refused

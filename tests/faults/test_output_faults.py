@@ -57,7 +57,7 @@ needs_mounts = pytest.mark.skipif(not can_mount(), reason="may not mount a disk 
 def refused(done: Outcome, sentence: str) -> None:
     assert done.code == 1 and "Traceback" not in done.said, done.said
     assert re.fullmatch(rf"Error: (?:datasets\.demo: )?{sentence}", done.last_line), done.said
-    assert done.said.count("Error") == 1, done.said
+    assert done.said.count("Error: ") == 1, done.said
 
 
 def unharmed(folder: Path, stage: str, whole: Path, *, had_begun: bool = True) -> None:
