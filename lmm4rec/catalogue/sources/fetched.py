@@ -10,10 +10,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lmm4rec.catalogue.downloads import RemoteFile, fetch, file_name
-from lmm4rec.catalogue.raw.recipe import RECIPE_FILE
 from lmm4rec.catalogue.raw.tables import FILES
 from lmm4rec.catalogue.sources.folder import Folder
-from lmm4rec.catalogue.sources.folder_source import WordedSource
+from lmm4rec.catalogue.sources.folder_source import WordedSource, finish, without_personal_data
 from lmm4rec.catalogue.sources.presets import preset, read_presets
 from lmm4rec.folders import write_json
 from lmm4rec.params import Sha256, Text
@@ -80,8 +79,13 @@ class FetchedSource(WordedSource):
         for role, name in kept.items():
             (scratch / role / name).rename(folder / FILES / name)
         write_json(folder / CHECKSUMS_FILE, checksums)
-        recipe = self.recipe(Folder(folder / FILES))
-        write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json"))
+        theirs = Folder(folder / FILES)
+        found = self.recipe(theirs)
+        recipe = without_personal_data(theirs, found, theirs.root, salt)
+        if recipe is not found:  # whoever is named in the files themselves stays out
+            for name in (name for part in found.interactions.files.values() for name in part):
+                (theirs.root / name).unlink()
+        finish(theirs, recipe, folder)
 
     def _names(self) -> dict[str, str]:
         """File names by role: as addresses end, with the role before it where that is taken.

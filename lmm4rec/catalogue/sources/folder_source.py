@@ -89,7 +89,7 @@ class FolderSource(WordedSource):
         theirs = Folder(Path(self.folder))
         recipe = self.recipe(theirs)
         names = picture_names(theirs.root, packed_files(recipe))
-        for line in found_lines(RawCatalogue(theirs.root, recipe, names), self.folder):
+        for line in found_lines(RawCatalogue(theirs.root, recipe, names), theirs.root.name):
             log.info("%s", line)
         keep_files(theirs, recipe, folder, salt)
 
@@ -98,19 +98,28 @@ def keep_files(theirs: Folder, recipe: Recipe, folder: Path, salt: Path) -> None
     """Copy what the recipe reads, pack the pictures, and write the recipe down."""
     files = folder / FILES
     files.mkdir()
-    interactions = recipe.interactions
-    if interactions.hashed:
-        recipe = recipe.model_copy(
-            update={"interactions": _with_hashed_users(theirs, interactions, files, salt)}
-        )
+    recipe = without_personal_data(theirs, recipe, files, salt)
     for name in _read_files(recipe):
         if not (files / name).exists():
             with writing(files / name):
                 (files / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(theirs.root / name, files / name)
+    finish(theirs, recipe, folder)
+
+
+def finish(theirs: Folder, recipe: Recipe, folder: Path) -> None:
+    """Pack the pictures, and write the recipe down."""
     if packed_files(recipe):
         pack_pictures(theirs.root, packed_files(recipe), folder / ARCHIVE)
     write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json"))
+
+
+def without_personal_data(theirs: Folder, recipe: Recipe, files: Path, salt: Path) -> Recipe:
+    """A recipe that reads users' sums where users are personal data; these are put into `files`."""
+    if not recipe.interactions.hashed:
+        return recipe
+    hashed = _with_hashed_users(theirs, recipe.interactions, files, salt)
+    return recipe.model_copy(update={"interactions": hashed})
 
 
 def packed_files(recipe: Recipe) -> list[Path]:
